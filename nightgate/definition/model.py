@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 Task = Literal["binary", "multiclass", "regression"]
 Metric = Literal["auc", "average_precision", "log_loss", "brier", "accuracy", "f1", "balanced_accuracy",
@@ -185,33 +185,6 @@ class Definition(Strict):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Definition":
-        mistakes = list(self._mistakes())
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
-        return self
-
-    def _mistakes(self) -> "list[str]":
-        found = []
-        if self.task == "binary" and self.positive is None:
-            found.append("`positive`: a binary model names its positive class")
-        if self.task != "binary" and self.positive is not None:
-            found.append(f"`positive`: means nothing for a {self.task} model; remove it")
-        if self.training.metric is not None and self.training.metric not in METRICS_OF[self.task]:
-            found.append(f"`training.metric`: `{self.training.metric}` does not fit a {self.task} model; "
-                         f"one of {', '.join(METRICS_OF[self.task])}")
-        if self.window.days is not None and self.time is None:
-            found.append("`window.days`: needs `time`, the column of event time")
-        if self.task != "binary" and (self.threshold.costs or self.threshold.value):
-            found.append("`threshold`: only a binary model has one")
-        for key, names in (("columns.exclude", self.columns.exclude), ("privacy.drop", self.privacy.drop)):
-            if self.target in names:
-                found.append(f"`{key}`: names the target `{self.target}`")
-        if self.time is not None and self.time in self.privacy.mask:
-            found.append(f"`privacy.mask`: names the event time `{self.time}`, which must stay a date")
-        return found
 
     @property
     def metric(self) -> Metric:

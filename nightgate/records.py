@@ -1,0 +1,146 @@
+"""The run record: one JSON file per run, from which show, compare, status, card and report are made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from nightgate.errors import FileMissing, UsageError
+from nightgate.store import Store
+
+Verdict = Literal["promoted", "kept", "stopped", "waiting", "rejected", "rolled_back", "failed"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class GateNumbers:
+    """What a gate checked, in numbers; `broken` holds a sentence for each check that failed."""
+
+    boundary: str
+    success: bool
+    checks: int
+    failed: int
+    quarantined: int
+    seconds: float
+    sha256: str
+    broken: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class CandidateNumbers:
+    """A trained candidate: mean score over the folds, its standard deviation, its settings."""
+
+    name: str
+    score: float
+    deviation: float
+    settings: Mapping[str, Any]
+    tried: int
+    seconds: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything a run says of itself. `metrics` maps challenger, champion and baseline to their figures."""
+
+    model: str
+    run: int
+    run_id: str
+    as_of: str
+    verdict: Verdict
+    reason: str
+    champion_before: int | None
+    champion: int | None
+    challenger: int | None = None
+    metrics: Mapping[str, Mapping[str, Interval] | None] = field(default_factory=dict)
+    model_sha256: str | None = None
+    gates: Sequence[GateNumbers] = ()
+    dataset: Mapping[str, Any] | None = None
+    collected: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Sequence[CandidateNumbers] = ()
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    decision: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    report: str | None = None
+    trigger: str = ""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started: str = ""
+    finished: str = ""
+    resumed: bool = False
+    error: Mapping[str, Any] | None = None
+    layout: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "RunRecord":
+        metrics = {who: None if figures is None else {name: Interval(**figure) for name, figure in figures.items()}
+                   for who, figures in value["metrics"].items()}
+        gates = [GateNumbers(**gate) for gate in value["gates"]]
+        candidates = [CandidateNumbers(**candidate) for candidate in value["candidates"]]
+        return cls(**{**value, "metrics": metrics, "gates": gates, "candidates": candidates})
+
+
+def run_key(model: str, run: int) -> str:
+    return f"runs/{model}/{run}"
+
+
+def write_record(store: Store, record: RunRecord) -> None:
+    store.write_json(f"{run_key(record.model, record.run)}/record.json", record.as_json())
+
+
+def run_numbers(store: Store, model: str) -> list[int]:
+    """Return the numbers of the runs that have a record, ascending."""
+    return sorted(int(name) for name in store.names(f"runs/{model}") if name.isdigit()
+                  and store.exists(f"{run_key(model, int(name))}/record.json"))
+
+
+def history(store: Store, model: str) -> list[RunRecord]:
+    """Return the records of all finished runs of a model, oldest first."""
+    return [_read(store, model, number) for number in run_numbers(store, model)]
+
+
+def read_record(store: Store, model: str, which: str | int | None = None) -> RunRecord:
+    """Return a run's record by its number or Prefect's run id; the last one when `which` is None.
+
+    Raises FileMissing when there is none, and UsageError when `which` is neither.
+    """
+    numbers = run_numbers(store, model)
+    if not numbers:
+        raise FileMissing(f"{model} has no finished run.", remedy=f"`nightgate run {model}` makes one.")
+    if which is None:
+        return _read(store, model, numbers[-1])
+    text = str(which)
+    if text.isdigit():
+        if int(text) not in numbers:
+            raise FileMissing(f"{model} has no finished run {text}; there are {_shown(numbers)}.",
+                              remedy=f"`nightgate history {model}` lists them.")
+        return _read(store, model, int(text))
+    for number in reversed(numbers):
+        record = _read(store, model, number)
+        if record.run_id == text:
+            return record
+    if len(text) != 36:
+        raise UsageError(f"`{text}` is neither the number of a run nor Prefect's run id.",
+                         remedy=f"`nightgate history {model}` lists both.")
+    raise FileMissing(f"{model} has no finished run with the id {text}.", remedy=f"`nightgate history {model}` lists them.")
+
+
+def _read(store: Store, model: str, number: int) -> RunRecord:
+    return RunRecord.from_json(store.read_json(f"{run_key(model, number)}/record.json"))
+
+
+def _shown(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers)) if len(numbers) < 8 else f"{numbers[0]} to {numbers[-1]}"

@@ -1,0 +1,234 @@
+"""Runs of a model: their numbers, and the lease that keeps two of them from running at once.
+
+Both live in the registry's database, because a file lock does not reach other machines.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (Column, Connection, Engine, Float, Integer, MetaData, String, Table, create_engine, delete, event,
+                        func, insert, literal_column, select, update)
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+
+from nightgate.errors import ModelBusy, StoreError
+
+LEASE_SECONDS = 60.0
+"""A lease that was not renewed for this long is free: its holder is dead or cut off."""
+
+RENEWAL_SECONDS = 10.0
+LAYOUT = 1
+"""Version of these tables; a newer one is refused."""
+
+_tables = MetaData()
+_layout = Table("nightgate_layout", _tables, Column("version", Integer, primary_key=True))
+_runs = Table("nightgate_runs", _tables, Column("model", String(63), primary_key=True),
+              Column("run", Integer, primary_key=True, autoincrement=False), Column("run_id", String(64), nullable=False),
+              Column("key", String(64), nullable=False), Column("verdict", String(16)))
+_leases = Table("nightgate_leases", _tables, Column("model", String(63), primary_key=True), Column("run", Integer),
+                Column("run_id", String(64), nullable=False), Column("holder", String(255), nullable=False),
+                Column("renewed", Float, nullable=False))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One numbered run of a model. `key` says what it is a run of: definition, date and overrides."""
+
+    model: str
+    run: int
+    run_id: str
+    resumed: bool = False
+
+
+@contextlib.contextmanager
+def lease(registry: str, model: str, *, run_id: str, key: str) -> Iterator[Run]:
+    """Hold a model for one run, renewing the lease in the background until the block ends.
+
+    A run of the same `key` that died before it had a verdict is resumed under its own number. Raises ModelBusy with the
+    run that holds the model, and StoreError.
+    """
+    with _engine(registry) as engine:
+        run = _take(engine, model, run_id, key)
+        ended = threading.Event()
+        renewal = threading.Thread(target=_renew, args=(engine, model, run_id, ended), daemon=True, name="lease")
+        renewal.start()
+        try:
+            yield run
+        finally:
+            ended.set()
+            renewal.join()
+            with _told(registry), engine.begin() as connection:
+                connection.execute(delete(_leases).where(_leases.c.model == model, _leases.c.run_id == run_id))
+
+
+def conclude(registry: str, run: Run, verdict: str) -> None:
+    """Write down that a run has its verdict: it will not be resumed."""
+    with _engine(registry) as engine, _told(registry), engine.begin() as connection:
+        connection.execute(update(_runs).where(_runs.c.model == run.model, _runs.c.run == run.run).values(verdict=verdict))
+
+
+def still_held(registry: str, run: Run) -> bool:
+    """Say whether the lease is still this run's; asked right before the pointer moves."""
+    with _engine(registry) as engine, _told(registry), engine.begin() as connection:
+        holder = connection.execute(select(_leases.c.run_id).where(_leases.c.model == run.model)).scalar()
+    return bool(holder == run.run_id)
+
+
+def holder_of(registry: str, model: str) -> tuple[int, str] | None:
+    """Return number and id of the run that holds a model now, or None."""
+    with _engine(registry) as engine, _told(registry), engine.begin() as connection:
+        row = connection.execute(select(_leases).where(_leases.c.model == model)).first()
+        if row is None or _is_free(connection, row.holder, row.renewed):
+            return None
+    return row.run, row.run_id
+
+
+def forget(registry: str, model: str) -> None:
+    """Remove a model's numbers; raise ModelBusy while a run holds it."""
+    if (held := holder_of(registry, model)) is not None:
+        raise _busy(model, *held)
+    with _engine(registry) as engine, _told(registry), engine.begin() as connection:
+        connection.execute(delete(_runs).where(_runs.c.model == model))
+
+
+def _take(engine: Engine, model: str, run_id: str, key: str) -> Run:
+    with _told(str(engine.url)), engine.begin() as connection:
+        row = connection.execute(select(_leases).where(_leases.c.model == model)).first()
+        if row is not None:
+            if not _is_free(connection, row.holder, row.renewed):
+                raise _busy(model, row.run, row.run_id)
+            connection.execute(delete(_leases).where(_leases.c.model == model, _leases.c.renewed == row.renewed))
+        last = connection.execute(select(_runs).where(_runs.c.model == model).order_by(_runs.c.run.desc())).first()
+        resumed = last is not None and last.verdict is None and last.key == key
+        number = 1 if last is None else last.run if resumed else last.run + 1
+        try:
+            connection.execute(insert(_leases).values(model=model, run=number, run_id=run_id, holder=_holder(),
+                                                      renewed=_now(connection)))
+        except IntegrityError:
+            raise _busy(model, number, "another") from None
+        if resumed:
+            connection.execute(update(_runs).where(_runs.c.model == model, _runs.c.run == number).values(run_id=run_id))
+        else:
+            connection.execute(insert(_runs).values(model=model, run=number, run_id=run_id, key=key))
+    return Run(model, number, run_id, resumed)
+
+
+def _renew(engine: Engine, model: str, run_id: str, ended: threading.Event) -> None:
+    mine = (_leases.c.model == model) & (_leases.c.run_id == run_id)
+    while not ended.wait(RENEWAL_SECONDS):
+        # An outage shorter than the lease does no harm; a longer one is found by `still_held` before the promotion.
+        with contextlib.suppress(SQLAlchemyError), engine.begin() as connection:
+            connection.execute(update(_leases).where(mine).values(renewed=_now(connection)))
+
+
+def _busy(model: str, run: int, run_id: str) -> ModelBusy:
+    return ModelBusy(f"Run {run} ({run_id}) holds {model} at this moment.",
+                     remedy=f"Wait for it: `nightgate show {model} {run}` tells how it ended.",
+                     details={"run": run, "run_id": run_id})
+
+
+def _is_free(connection: Connection, holder: str, renewed: float) -> bool:
+    """Say whether a lease has run out, or its process on this very machine is dead."""
+    if _now(connection) - renewed > LEASE_SECONDS:
+        return True
+    host, process, started = holder.rsplit("|", 2)
+    return host == _host() and _started(int(process)) != started
+
+
+def _now(connection: Connection) -> float:
+    """Return the database's own clock in seconds: machines' clocks differ."""
+    clock = "(julianday('now') - 2440587.5) * 86400.0" if connection.dialect.name == "sqlite" else "extract(epoch from clock_timestamp())"
+    return float(connection.execute(select(literal_column(clock))).scalar_one())
+
+
+def _holder() -> str:
+    return f"{_host()}|{os.getpid()}|{_started(os.getpid())}"
+
+
+def _host() -> str:
+    """Name this machine, with its boot, since containers share host names and process numbers come again."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    parts = [socket.gethostname(), boot.read_text().strip() if boot.exists() else ""]
+    with contextlib.suppress(OSError):
+        parts.append(str(namespace.readlink()))
+    return ".".join(parts)
+
+
+def _started(process: int) -> str:
+    """Return when a process of this machine started, '' when there is none (or it is a zombie)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "" if Path("/proc/self").exists() else _alive(process)
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _alive(process: int) -> str:
+    """Return a mark for a living process where there is no /proc, as on macOS."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"
+
+
+@contextlib.contextmanager
+def _engine(registry: str) -> Iterator[Engine]:
+    with _told(registry):
+        if registry.startswith("sqlite:///"):
+            Path(registry.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(registry)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _patient)
+        event.listen(engine, "begin", _exclusive)
+    try:
+        with _told(registry):
+            _open(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _patient(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's own BEGIN, below, not the driver's late one
+    connection.execute("PRAGMA busy_timeout=30000")
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _exclusive(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _open(engine: Engine) -> None:
+    """Create the tables once; refuse those of a newer version."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(0x4E67)))  # creators queue up
+        _tables.create_all(connection)
+        version = connection.execute(select(_layout.c.version)).scalar()
+        if version is None:
+            connection.execute(insert(_layout).values(version=LAYOUT))
+    if version is not None and version > LAYOUT:
+        raise StoreError(f"The registry has layout {version}; this Nightgate knows layouts up to {LAYOUT}.",
+                         remedy="Install the Nightgate that wrote it, or a newer one.")
+
+
+@contextlib.contextmanager
+def _told(registry: str) -> Iterator[None]:
+    from sqlalchemy.engine import make_url
+
+    try:
+        yield
+    except (OperationalError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        place = make_url(registry).render_as_string(hide_password=True)
+        raise StoreError(f"The registry {place} cannot be used: {reason}.",
+                         remedy="Check NIGHTGATE_REGISTRY, its server, its rights and the disk.") from None

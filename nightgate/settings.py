@@ -1,0 +1,93 @@
+"""Settings of an installation: where the project, the store, the registry and the keys are.
+
+Each comes from the environment, else from `[tool.nightgate]` in the project's pyproject.toml, else from the default.
+"""
+
+import os
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightgate.errors import DefinitionError, UsageError
+from nightgate.store import Store
+
+MARK = "pyproject.toml"
+KNOWN = ("store", "registry", "keys")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are; `root` is the project's folder."""
+
+    root: Path
+    store_url: str
+    registry: str
+    keys: Path
+
+    @property
+    def store(self) -> Store:
+        return Store(self.store_url)
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    def contracts_of(self, model: str) -> Path:
+        return self.root / "data_contracts" / model
+
+
+def project_root(start: Path | None = None) -> Path:
+    """Return the nearest folder upwards that holds pyproject.toml and models/; raise UsageError when there is none.
+
+    `NIGHTGATE_PROJECT` names it outright.
+    """
+    named = os.environ.get("NIGHTGATE_PROJECT")
+    if named:
+        return Path(named).resolve()
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / MARK).is_file() and (folder / "models").is_dir():
+            return folder
+    raise UsageError(f"{start} is in no Nightgate project: no folder upwards has pyproject.toml and models/.",
+                     remedy="Go to your project's folder, or make one with `nightgate init DIR`.")
+
+
+def settings(root: Path | None = None) -> Settings:
+    """Return the settings of the project, and put its root on the import path once.
+
+    Raises UsageError outside a project and DefinitionError for an unknown key in `[tool.nightgate]`.
+    """
+    root = root or project_root()
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    table = _table(root)
+    store = _absolute(root, os.environ.get("NIGHTGATE_STORE") or table.get("store") or ".nightgate")
+    registry = os.environ.get("NIGHTGATE_REGISTRY") or table.get("registry") or _beside(store, root)
+    keys = os.environ.get("NIGHTGATE_KEYS") or table.get("keys") or str(root / ".nightgate" / "keys.json")
+    return Settings(root, store, registry, Path(_absolute(root, keys)))
+
+
+def _table(root: Path) -> dict[str, str]:
+    path = root / MARK
+    if not path.is_file():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("nightgate", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DefinitionError(f"{path} cannot be read: {error}.", remedy="Mend the file.") from None
+    unknown = sorted(key for key, value in table.items() if key not in KNOWN or not isinstance(value, str))
+    if unknown:
+        raise DefinitionError(f"{path}: [tool.nightgate] has what is not known or no text: {', '.join(unknown)}.",
+                              remedy=f"Known, each a text: {', '.join(KNOWN)}.")
+    return dict(table)
+
+
+def _absolute(root: Path, place: str) -> str:
+    return place if "://" in place else str((root / Path(place).expanduser()).resolve())
+
+
+def _beside(store: str, root: Path) -> str:
+    """Return the URL of the SQLite file that serves as registry when none is named."""
+    folder = root / ".nightgate" if "://" in store else Path(store)
+    return f"sqlite:///{folder / 'registry.db'}"
