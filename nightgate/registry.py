@@ -26,15 +26,15 @@ LONGEST_PARAMETER = 500
 
 @dataclass(frozen=True)
 class Entry:
-    """What one retraining leaves in MLflow. `release` is the address of the challenger's release, if it has one."""
+    """What one retraining leaves in MLflow. `release` is the address of the challenger's release."""
 
     model: str
     run: int
     parameters: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
-    files: Mapping[str, bytes]
-    release: str | None
+    files: Mapping[str, str]
+    release: str
 
 
 def record(settings: Settings, entry: Entry) -> None:
@@ -47,8 +47,6 @@ def record(settings: Settings, entry: Entry) -> None:
         if _version_of(client, entry.model, entry.run) is not None:
             return
         run_id = _mlflow_run(client, experiment, entry)
-        if entry.release is None:
-            return
         _ensure_model(client, entry.model)
         version = client.create_model_version(entry.model, source=entry.release, run_id=run_id,
                                               tags={RUN: str(entry.run), **entry.tags})
@@ -107,7 +105,7 @@ def _mlflow_run(client: "MlflowClient", experiment: str, entry: Entry) -> str:
         params=[Param(name, value[:LONGEST_PARAMETER]) for name, value in entry.parameters.items()],
         tags=[RunTag(name, value) for name, value in {RUN: str(entry.run), **entry.tags}.items()])
     for name, content in entry.files.items():
-        client.log_text(run_id, content.decode(), name)
+        client.log_text(run_id, content, name)
     client.set_terminated(run_id)
     return run_id
 

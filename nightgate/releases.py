@@ -28,7 +28,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a release is made of. `files` maps names to SHA-256."""
+    """What a release is made of. `files` maps names to SHA-256; `raw` names the columns it needs of a snapshot."""
 
     model: str
     version: int
@@ -36,6 +36,7 @@ class Manifest:
     model_sha256: str
     files: dict[str, str]
     inputs: dict[str, str]
+    raw: list[str]
     classes: list[str]
     threshold: float | None
     dataset: str
@@ -86,7 +87,7 @@ def write_release(store: Store, manifest: Manifest, *, pipeline: "Pipeline", pro
     import joblib
     import numpy as np
 
-    from nightgate.training.prediction import predict
+    from nightgate.prediction import predict
 
     key = release_key(manifest.model, manifest.version)
     expected = predict(pipeline, probes, manifest.task)
@@ -131,7 +132,7 @@ def verify(store: Store, model: str, version: int) -> None:
     import joblib
     import numpy as np
 
-    from nightgate.training.prediction import predict
+    from nightgate.prediction import predict
 
     release = read_release(store, model, version)
     probes, expected = joblib.load(io.BytesIO(store.read(f"{release_key(model, version)}/probes.joblib")))

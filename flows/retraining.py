@@ -1,0 +1,42 @@
+"""The nightly retraining of one model, from its source to the champion that serves."""
+
+from datetime import date
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from nightgate.nights import night
+from nightgate.settings import settings
+from tasks.collect import collect
+from tasks.conclude import conclude
+from tasks.decide import decide
+from tasks.engineer import engineer
+from tasks.evaluate import evaluate
+from tasks.gate import gate
+from tasks.leaks import look_for_leaks
+from tasks.promote import promote
+from tasks.release import release
+from tasks.report import report
+from tasks.train import candidates, train
+
+
+@flow(name="retraining", flow_run_name="{model} {as_of}", log_prints=False)
+def retraining(model: str, as_of: date | None = None, overrides: dict[str, str] | None = None, reason: str = ""
+               ) -> dict[str, Any]:
+    """Retrain a model on the data up to a date and return its run record; a broken gate ends it as Failed."""
+    place = settings()
+    with night(place, model, run_id=flow_run.id, as_of=as_of, overrides=overrides, trigger=reason) as tonight:
+        snapshot = gate(tonight, "raw", collect(tonight))
+        table = gate(tonight, "features", engineer(tonight, snapshot))
+        look_for_leaks(tonight, table)
+        trained = [train(tonight, table, name) for name in candidates(tonight)]
+        evaluated = evaluate(tonight, snapshot, table, trained)
+        gate(tonight, "predictions", evaluated.predictions)
+        gate(tonight, "metrics", evaluated.metrics)
+        decision = decide(tonight, evaluated)
+        release(tonight, table, evaluated)
+        report(tonight, decision)
+        if decision.verdict == "promoted":
+            promote(tonight, decision)
+        return conclude(tonight, decision).as_json()

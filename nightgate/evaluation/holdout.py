@@ -1,0 +1,117 @@
+"""The evaluation: the challenger on rows that nothing has touched, beside the champion and the trivial baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightgate.decisions import BASELINE_LEVEL, Comparison, compare
+from nightgate.definition.model import Definition
+from nightgate.evaluation.curves import calibration_error, curves
+from nightgate.evaluation.metrics import Floats, Scored, blocks_of, measure
+from nightgate.evaluation.parts import Importance, Slice, importances, slices
+from nightgate.prediction import predict
+from nightgate.records import Interval
+from nightgate.splits import Split
+from nightgate.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+FEWEST_ROWS = 30
+"""Rows on which champion and challenger are compared at least; fewer decide nothing."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The champion as it is evaluated: its pipeline, its input for every row of the table, what it was fitted on."""
+
+    version: int
+    pipeline: "Pipeline"
+    frame: "pd.DataFrame"
+    threshold: float
+    training_rows: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results on the hold-out. `metrics` maps challenger, champion and baseline to figures; `predictions` is (n,) or (n, k).
+
+    `promised` is what a shuffled split would have shown for the metric, where rows have a time.
+    """
+
+    rows: int
+    metrics: Mapping[str, Mapping[str, Interval] | None]
+    against_baseline: Comparison
+    against_champion: Comparison | None
+    unscored: str
+    threshold: float | None
+    calibration_error: float | None
+    curves: Mapping[str, Any]
+    slices: Sequence[Slice]
+    importances: Sequence[Importance]
+    promised: float | None
+    predictions: Floats
+
+    def as_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if key not in ("predictions", "metrics")}
+
+
+def evaluate(definition: Definition, table: Table, split: Split, *, challenger: "Pipeline", baseline: "Pipeline",
+             threshold: float, rival: Rival | None, unscored: str = "") -> Evaluation:
+    """Evaluate a fitted challenger on the hold-out rows of the table.
+
+    `unscored` says why there is a champion but no rival. Rows that the rival was fitted on are left out of its part.
+    """
+    seed, metric = definition.training.seed, definition.metric
+    frame = table.frame.iloc[split.holdout]
+    scored = Scored(definition.task, table.target[split.holdout], predict(challenger, frame, definition.task),
+                    blocks_of(table.groups[split.holdout], seed), threshold)
+    trivial = replace(scored, prediction=predict(baseline, frame, definition.task))
+    champion, comparison = None, None
+    if rival is not None:
+        fresh = ~np.isin(table.rows[split.holdout], rival.training_rows)
+        champion, comparison, unscored = _against(definition, scored, rival, split, fresh)
+    return Evaluation(
+        rows=len(frame),
+        metrics={"challenger": measure(scored, seed), "champion": champion, "baseline": measure(trivial, seed)},
+        against_baseline=compare(metric, scored, trivial, level=BASELINE_LEVEL, seed=seed),
+        against_champion=comparison, unscored=unscored,
+        threshold=threshold if definition.task == "binary" else None,
+        calibration_error=calibration_error(scored), curves=curves(scored),
+        slices=slices(scored, table.slices.iloc[split.holdout], metric, seed),
+        importances=importances(challenger, frame, scored.target, definition.task, metric, seed),
+        promised=None if table.time is None else _promised(definition, table, split, challenger),
+        predictions=scored.prediction)
+
+
+def _against(definition: Definition, scored: Scored, rival: Rival, split: Split, fresh: NDArray[np.bool_]
+             ) -> tuple[dict[str, Interval] | None, Comparison | None, str]:
+    """Return the champion's figures and the comparison on rows it has not seen, or why there is none."""
+    rows = int(fresh.sum())
+    classes = len(np.unique(scored.target[fresh]))
+    if rows < FEWEST_ROWS or (definition.task != "regression" and classes < 2):
+        return None, None, (f"Only {rows} held-out rows of {classes} classes were not used to train it; "
+                            f"at least {FEWEST_ROWS} of every class are needed.")
+    mine = scored.only(fresh)
+    theirs = replace(mine, prediction=predict(rival.pipeline, rival.frame.iloc[split.holdout[fresh]], definition.task),
+                     threshold=rival.threshold)
+    comparison = compare(definition.metric, mine, theirs, level=definition.promotion.nightly_level,
+                         seed=definition.training.seed)
+    return measure(theirs, definition.training.seed), comparison, ""
+
+
+def _promised(definition: Definition, table: Table, split: Split, challenger: "Pipeline") -> float:
+    """Return the metric that a shuffled split of the same size would have shown."""
+    from sklearn.base import clone
+
+    from nightgate.training.scores import score
+
+    order = np.random.default_rng(definition.training.seed).permutation(len(table.target))
+    cut = len(split.train)
+    pipeline = clone(challenger).fit(table.frame.iloc[order[:cut]], table.target[order[:cut]])
+    prediction = predict(pipeline, table.frame.iloc[order[cut:]], definition.task)
+    return float(score(definition.metric, table.target[order[cut:]], prediction))

@@ -1,0 +1,167 @@
+"""One night: a run of one model from its start to its record, with what each stage noted on the way.
+
+Notes are small JSON files in the run's folder, so that a run that was killed and resumed still tells the whole story.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from datetime import UTC, date, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from nightgate import releases, runs
+from nightgate.definition.loading import definition_path, load_definition
+from nightgate.definition.model import Definition
+from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError
+from nightgate.records import CandidateNumbers, GateNumbers, Interval, RunRecord, Verdict, run_key, write_record
+from nightgate.settings import Settings
+
+log = logging.getLogger("nightgate")
+
+PACKAGES = ("nightgate", "scikit-learn", "numpy", "pandas", "pyarrow")
+"""What a model's numbers depend on, named in every record."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """What every stage of a run needs to know."""
+
+    settings: Settings
+    definition: Definition
+    run: runs.Run
+    as_of: date
+    started: str
+    trigger: str = ""
+    overrides: Mapping[str, str] | None = None
+
+    @property
+    def folder(self) -> str:
+        return run_key(self.run.model, self.run.run)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Time a stage; what it puts into the yielded dict is kept with the time, and `told` is said in the log."""
+        notes: dict[str, Any] = {}
+        begin = time.perf_counter()
+        log.info("%s …", name, extra={"stage": name, "phase": "begin"})
+        try:
+            yield notes
+        finally:
+            seconds = time.perf_counter() - begin
+            told = notes.pop("told", "")
+            self.note(name, {**notes, "seconds": round(seconds, 3)})
+            log.info("%s: %s (%.1f s)", name, told or "stopped", seconds,
+                     extra={"stage": name, "phase": "end", "told": told, "seconds": seconds})
+
+    def note(self, name: str, value: Mapping[str, Any]) -> None:
+        self.settings.store.write_json(f"{self.folder}/notes/{name}.json", _plain(value))
+
+    def notes(self) -> dict[str, dict[str, Any]]:
+        store = self.settings.store
+        return {name.removesuffix(".json"): store.read_json(f"{self.folder}/notes/{name}")
+                for name in store.names(f"{self.folder}/notes")}
+
+
+@contextlib.contextmanager
+def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = None,
+          overrides: Mapping[str, str] | None = None, trigger: str = "") -> Iterator[Night]:
+    """Hold a model for one run and write its record, however it ends. Raises ModelBusy and what the stages raise."""
+    definition = load_definition(definition_path(settings.models, model), dict(overrides or {}))
+    today = datetime.now(ZoneInfo(definition.schedule.timezone)).date()
+    if as_of is not None and as_of > today:
+        raise UsageError(f"--as-of {as_of} is in the future.", remedy=f"The last date is today, {today}.")
+    as_of = as_of or today
+    key = hashlib.sha256(json.dumps([definition.model_dump(mode="json"), str(as_of), code_version(settings.root)],
+                                    sort_keys=True).encode()).hexdigest()
+    with runs.lease(settings.registry, model, run_id=run_id, key=key) as run:
+        this = Night(settings, definition, run, as_of, datetime.now(UTC).isoformat(timespec="seconds"), trigger, overrides)
+        this.note("begin", {"champion": releases.champion_of(settings, model)} if not run.resumed else _begin(this))
+        try:
+            yield this
+        except BaseException as error:
+            conclude(this, _record_of_failure(this, error))
+            raise
+
+
+def conclude(this: Night, record: RunRecord) -> RunRecord:
+    """Write the record and close the run."""
+    write_record(this.settings.store, record)
+    runs.conclude(this.settings.registry, this.run, record.verdict)
+    return record
+
+
+def assemble(this: Night, verdict: Verdict, reason: str) -> RunRecord:
+    """Make the run record of what the stages have noted so far."""
+    notes = this.notes()
+    evaluated = notes.get("evaluate", {})
+    collected = notes.get("collect", {})
+    decided = notes.get("decide", {})
+    candidates = [CandidateNumbers(**note["candidate"]) for name, note in notes.items() if name.startswith("train-")]
+    chosen = evaluated.get("chosen")
+    metrics = {who: None if figures is None else {name: Interval(**figure) for name, figure in figures.items()}
+               for who, figures in evaluated.get("metrics", {}).items()}
+    return RunRecord(
+        model=this.run.model, run=this.run.run, run_id=this.run.run_id, as_of=str(this.as_of), verdict=verdict,
+        reason=reason, champion_before=notes.get("begin", {}).get("champion"),
+        champion=releases.champion_of(this.settings, this.run.model),
+        challenger=this.run.run if "release" in notes else None, metrics=metrics,
+        model_sha256=evaluated.get("model_sha256"),
+        gates=[GateNumbers(**notes[f"gate-{boundary}"]["gate"])
+               for boundary in ("raw", "features", "predictions", "metrics") if "gate" in notes.get(f"gate-{boundary}", {})],
+        dataset=collected.get("dataset"), collected=collected.get("collected", {}),
+        candidates=sorted((replace(each, chosen=each.name == chosen) for each in candidates), key=lambda each: each.name),
+        evaluation=evaluated.get("evaluation", {}), decision=decided.get("decision", {}),
+        warnings=notes.get("look-for-leaks", {}).get("warnings", []),
+        seconds={name: note["seconds"] for name, note in sorted(notes.items()) if "seconds" in note},
+        report=notes.get("report", {}).get("report"), trigger=this.trigger, overrides=this.overrides or {},
+        definition=this.definition.model_dump(mode="json"), code=code_version(this.settings.root),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        started=this.started, finished=datetime.now(UTC).isoformat(timespec="seconds"), resumed=this.run.resumed)
+
+
+@cache
+def code_version(root: Path) -> str:
+    """Return a hash of the project's own code and Nightgate's version: what a run's numbers may depend on."""
+    digest = hashlib.sha256(version("nightgate").encode())
+    for path in sorted((root / "models").glob("**/*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _begin(this: Night) -> dict[str, Any]:
+    return this.notes().get("begin", {"champion": releases.champion_of(this.settings, this.run.model)})
+
+
+def _record_of_failure(this: Night, error: BaseException) -> RunRecord:
+    verdict: Verdict = "stopped" if isinstance(error, ContractBroken | LeakFound) else \
+        "rolled_back" if isinstance(error, NotVerified) else "failed"
+    if isinstance(error, NightgateError):
+        told = error.as_json()
+    else:
+        name = "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+        told = {"kind": name, "message": f"{name}: {error}"[:1_000], "remedy": "The log of the run has the traceback."}
+    return replace(assemble(this, verdict, told["message"].splitlines()[0]), error=_plain(told))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON takes it: records as objects, numpy's scalars as numbers, NaN as null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,28 @@
+"""What a fitted pipeline says, in the one form that every part of Nightgate uses."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightgate.definition.model import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+BLOCK = 5_000
+"""Rows predicted at once: larger blocks leave the processor's cache and take two to three times longer."""
+
+
+def predict(pipeline: "Pipeline", frame: "pd.DataFrame", task: Task) -> NDArray[np.float64]:
+    """Return (n,) probabilities of the positive class, (n, k) probabilities of the classes, or (n,) values."""
+    parts = [_predict(pipeline, frame.iloc[start:start + BLOCK], task) for start in range(0, len(frame), BLOCK)]
+    return np.concatenate(parts)
+
+
+def _predict(pipeline: "Pipeline", frame: "pd.DataFrame", task: Task) -> NDArray[np.float64]:
+    if task == "regression":
+        return np.asarray(pipeline.predict(frame), dtype=np.float64)
+    probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
+    return probabilities[:, 1] if task == "binary" else probabilities

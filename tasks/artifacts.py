@@ -1,0 +1,35 @@
+"""Artifacts: what people see in the Prefect UI, under keys that start with the model's name."""
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from nightgate.contracts.gate import GateResult
+from nightgate.decisions import Decision
+from nightgate.nights import Night
+from nightgate.stages import Documents
+
+
+def gate(night: Night, result: GateResult) -> None:
+    """Show a row per check: what was expected, what was found, how many."""
+    rows = [{"check": each.sentence, "held": "yes" if each.success else "NO", "found": each.found,
+             "rows against it": each.unexpected, "examples": ", ".join(map(str, each.examples[:5]))}
+            for each in sorted(result.results, key=lambda each: each.success)]
+    verdict = "passed" if result.success else "STOPPED"
+    create_table_artifact(table=rows, key=_key(night, f"gate-{result.boundary}"),
+                          description=f"Gate **{result.boundary}** {verdict}: {result.checks} checks on {result.rows:,} rows.")
+
+
+def decision(night: Night, decided: Decision) -> None:
+    create_markdown_artifact(f"## {decided.verdict}\n\n{decided.sentence}", key=_key(night, "decision"),
+                             description=decided.sentence)
+
+
+def documents(night: Night, written: Documents) -> None:
+    """Show report and model card as Markdown, and link the file."""
+    create_markdown_artifact(written.report_markdown, key=_key(night, "report"), description=f"Run {night.run.run}")
+    create_markdown_artifact(written.card, key=_key(night, "card"), description=f"Model card, run {night.run.run}")
+    create_link_artifact(written.report_address, key=_key(night, "report-file"), link_text=f"Report of run {night.run.run}")
+
+
+def _key(night: Night, about: str) -> str:
+    """Prefect takes small letters, digits and dashes."""
+    return f"{night.run.model}-{about}".replace("_", "-")

@@ -1,0 +1,17 @@
+"""Gate: check a boundary's contract, show what it found, let pass or stop."""
+
+from prefect import task
+
+from nightgate import stages
+from nightgate.datasets import Dataset
+from nightgate.nights import Night
+from tasks import artifacts
+from tasks.policy import once_per_run
+
+
+@task(name="gate", task_run_name="gate {boundary}", cache_key_fn=once_per_run, persist_result=True)
+def gate(night: Night, boundary: str, dataset: Dataset) -> Dataset:
+    """Return what passed; the artifact is written whether it passes or not."""
+    result = stages.pass_gate(night, boundary, dataset)
+    artifacts.gate(night, result)
+    return stages.let_pass(night, dataset, result)
