@@ -52,18 +52,25 @@ def lease(registry: str, model: str, *, run_id: str, key: str) -> Iterator[Run]:
     A run of the same `key` that died before it had a verdict is resumed under its own number. Raises ModelBusy with the
     run that holds the model, and StoreError.
     """
+    with hold(registry, model, holder_id=run_id) as engine:
+        yield _numbered(engine, model, run_id, key)
+
+
+@contextlib.contextmanager
+def hold(registry: str, model: str, *, holder_id: str) -> Iterator[Engine]:
+    """Hold a model without a run, as a rollback does, until the block ends. Raises ModelBusy and StoreError."""
     with _engine(registry) as engine:
-        run = _take(engine, model, run_id, key)
+        _take(engine, model, holder_id)
         ended = threading.Event()
-        renewal = threading.Thread(target=_renew, args=(engine, model, run_id, ended), daemon=True, name="lease")
+        renewal = threading.Thread(target=_renew, args=(engine, model, holder_id, ended), daemon=True, name="lease")
         renewal.start()
         try:
-            yield run
+            yield engine
         finally:
             ended.set()
             renewal.join()
             with _told(registry), engine.begin() as connection:
-                connection.execute(delete(_leases).where(_leases.c.model == model, _leases.c.run_id == run_id))
+                connection.execute(delete(_leases).where(_leases.c.model == model, _leases.c.run_id == holder_id))
 
 
 def conclude(registry: str, run: Run, verdict: str) -> None:
@@ -79,7 +86,7 @@ def still_held(registry: str, run: Run) -> bool:
     return bool(holder == run.run_id)
 
 
-def holder_of(registry: str, model: str) -> tuple[int, str] | None:
+def holder_of(registry: str, model: str) -> tuple[int | None, str] | None:
     """Return number and id of the run that holds a model now, or None."""
     with _engine(registry) as engine, _told(registry), engine.begin() as connection:
         row = connection.execute(select(_leases).where(_leases.c.model == model)).first()
@@ -96,21 +103,28 @@ def forget(registry: str, model: str) -> None:
         connection.execute(delete(_runs).where(_runs.c.model == model))
 
 
-def _take(engine: Engine, model: str, run_id: str, key: str) -> Run:
+def _take(engine: Engine, model: str, run_id: str) -> None:
     with _told(str(engine.url)), engine.begin() as connection:
         row = connection.execute(select(_leases).where(_leases.c.model == model)).first()
         if row is not None:
             if not _is_free(connection, row.holder, row.renewed):
                 raise _busy(model, row.run, row.run_id)
             connection.execute(delete(_leases).where(_leases.c.model == model, _leases.c.renewed == row.renewed))
+        try:
+            connection.execute(insert(_leases).values(model=model, run=None, run_id=run_id, holder=_holder(),
+                                                      renewed=_now(connection)))
+        except IntegrityError:
+            raise _busy(model, None, "which took it just now") from None
+
+
+def _numbered(engine: Engine, model: str, run_id: str, key: str) -> Run:
+    """Return the run's number: that of a dead run of the same key, else the next one."""
+    mine = (_leases.c.model == model) & (_leases.c.run_id == run_id)
+    with _told(str(engine.url)), engine.begin() as connection:
         last = connection.execute(select(_runs).where(_runs.c.model == model).order_by(_runs.c.run.desc())).first()
         resumed = last is not None and last.verdict is None and last.key == key
         number = 1 if last is None else last.run if resumed else last.run + 1
-        try:
-            connection.execute(insert(_leases).values(model=model, run=number, run_id=run_id, holder=_holder(),
-                                                      renewed=_now(connection)))
-        except IntegrityError:
-            raise _busy(model, number, "another") from None
+        connection.execute(update(_leases).where(mine).values(run=number))
         if resumed:
             connection.execute(update(_runs).where(_runs.c.model == model, _runs.c.run == number).values(run_id=run_id))
         else:
@@ -126,9 +140,10 @@ def _renew(engine: Engine, model: str, run_id: str, ended: threading.Event) -> N
             connection.execute(update(_leases).where(mine).values(renewed=_now(connection)))
 
 
-def _busy(model: str, run: int, run_id: str) -> ModelBusy:
-    return ModelBusy(f"Run {run} ({run_id}) holds {model} at this moment.",
-                     remedy=f"Wait for it: `nightgate show {model} {run}` tells how it ended.",
+def _busy(model: str, run: int | None, run_id: str) -> ModelBusy:
+    holder = f"Run {run} ({run_id})" if run is not None else f"A change ({run_id})"
+    return ModelBusy(f"{holder} holds {model} at this moment.",
+                     remedy=f"Wait for it: `nightgate status {model}` tells when it is over.",
                      details={"run": run, "run_id": run_id})
 
 

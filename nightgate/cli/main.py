@@ -1,0 +1,84 @@
+"""The command line: reads the words, calls the command, tells people or programs what came of it."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from nightgate.cli import authoring, changing, reading, running
+from nightgate.cli.parsing import Answer, Commands, Parser
+from nightgate.errors import NightgateError
+
+INTERRUPTED = 130
+"""The exit code of a command that was ended by Ctrl-C, as shells have it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        parsed = parser().parse_args(words)
+        answer: Answer = parsed.handler(parsed)
+    except NightgateError as error:
+        _tell_error(error.as_json(), as_json=as_json)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _tell_error({"kind": "Interrupted", "message": "Interrupted; nothing is half done.", "remedy": "Start it again."},
+                    as_json=as_json)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of a pipe has left
+        sys.exit(1)
+    _tell(answer, as_json=as_json)
+    sys.stdout.flush()
+    sys.exit(answer.exit_code)
+
+
+def parser() -> Parser:
+    """Return the parser of all commands."""
+    whole = Parser(prog="nightgate", description="Retrain models every night and let nothing through that was not checked.")
+    whole.add_argument("--version", action="version", version=_version())
+    commands = Commands(whole.add_subparsers(metavar="COMMAND", required=True, title="commands"))
+    for part in (authoring, running, reading, changing):
+        part.add(commands)
+    return whole
+
+
+def _tell(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answer.value, ensure_ascii=False, allow_nan=False))
+    elif isinstance(answer.shown, str):
+        if answer.shown:
+            print(answer.shown)
+    else:
+        from nightgate.reports.terminal import show
+
+        show(answer.shown)
+
+
+def _tell_error(error: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": error}, ensure_ascii=False, default=str))
+        return
+    red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    print(f"{red}{error['kind']}{plain}: {error['message']}", file=sys.stderr)
+    if error["remedy"]:
+        print(error["remedy"], file=sys.stderr)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"nightgate {version('nightgate')}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""How a command is declared: name, what it does, an example, its arguments, the function that does it."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from nightgate.errors import UsageError
+from nightgate.reports.document import Document
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command says: one JSON value for programs, a document or text for people, the exit code."""
+
+    value: Any
+    shown: Document | str
+    exit_code: int = 0
+
+
+Handler = Callable[[argparse.Namespace], Answer]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are raised, so that they are told like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}.", remedy=f"`{self.prog} --help` shows an example.")
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands of the command line."""
+
+    subparsers: "argparse._SubParsersAction[Parser]"
+
+    def add(self, name: str, handler: Handler, told: str, example: str) -> Parser:
+        """Declare a command; return its parser for the arguments it takes."""
+        parser = self.subparsers.add_parser(name, help=told, description=told, epilog=f"Example:\n  {example}",
+                                            formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
+        parser.set_defaults(handler=handler)
+        return parser
+
+
+def pairs(texts: list[str]) -> Mapping[str, str]:
+    """Read `key=value` arguments; raise UsageError for what is no pair."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"`{text}` is no key=value.", remedy="Write it as in `--set training.seed=7`.")
+        found[key] = value
+    return found

@@ -1,0 +1,163 @@
+"""Commands that only read: status, history, show, compare, report."""
+
+import argparse
+from typing import Any
+
+from nightgate.cli.parsing import Answer, Commands
+from nightgate.definition.loading import definition_path, load_definition, model_names
+from nightgate.errors import FileMissing, UsageError
+from nightgate.records import RunRecord, history, read_record, run_numbers
+from nightgate.reports.document import Callout, Document, Facts, Heading, Part, Table
+from nightgate.settings import Settings, settings
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands."""
+    status_parser = commands.add("status", status, "Champion, last run, gates and next scheduled run.", "nightgate status credit")
+    status_parser.add_argument("model", nargs="?", help="all models when absent")
+    past = commands.add("history", show_history, "All runs of a model.", "nightgate history credit")
+    past.add_argument("model")
+    one = commands.add("show", show, "One run: decision, figures, gates, lineage.", "nightgate show credit 12")
+    one.add_argument("model")
+    one.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+    two = commands.add("compare", compare, "Two runs side by side.", "nightgate compare credit 11 12")
+    two.add_argument("model")
+    two.add_argument("first")
+    two.add_argument("second")
+    paper = commands.add("report", report, "Where the report of a run is.", "nightgate report credit --open")
+    paper.add_argument("model")
+    paper.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+    paper.add_argument("--open", action="store_true", help="open it in the browser")
+
+
+def status(arguments: argparse.Namespace) -> Answer:
+    """Show where each model stands."""
+    place = settings()
+    names = [arguments.model] if arguments.model else model_names(place.models)
+    values = [_status(place, name) for name in names]
+    parts: list[Part] = []
+    for value in values:
+        last = value["last_run"]
+        parts += [Heading(value["model"]), Facts([
+            ("champion", "none yet" if value["champion"] is None else f"run {value['champion']}"),
+            ("last run", "none yet" if last is None else f"{last['run']}, as of {last['as_of']}: {last['verdict']}"),
+            ("because", "–" if last is None else last["reason"]),
+            ("gates", "–" if last is None else ", ".join(f"{gate['boundary']} {'passed' if gate['success'] else 'stopped'}"
+                                                         for gate in last["gates"]) or "none reached"),
+            ("running", "no" if value["running"] is None else f"run {value['running']}"),
+            ("schedule", f"{value['schedule']['cron']} {value['schedule']['timezone']}, next {value['next_run']}")])]
+    return Answer(values[0] if arguments.model else {"files": values}, Document("Models", place.root.name, parts))
+
+
+def show_history(arguments: argparse.Namespace) -> Answer:
+    """List the runs of a model, newest first."""
+    place = _known(arguments.model)
+    records = history(place.store, arguments.model)[::-1]
+    rows = [[str(record.run), record.as_of, record.verdict, _figure(record), str(record.champion or "–"),
+             f"{sum(record.seconds.values()):.0f} s", record.run_id] for record in records]
+    table = Table(["run", "as of", "verdict", "challenger", "serves", "time", "Prefect run"], rows, frozenset({"run", "time"}),
+                  frozenset(number for number, record in enumerate(records) if record.run == record.champion))
+    return Answer({"model": arguments.model, "runs": [record.as_json() for record in records]},
+                  Document(arguments.model, f"{len(records)} runs", [table] if rows else []))
+
+
+def show(arguments: argparse.Namespace) -> Answer:
+    """Show one run whole."""
+    from nightgate.reports.retraining import report as document
+
+    place = _known(arguments.model)
+    record = read_record(place.store, arguments.model, arguments.run)
+    return Answer(record.as_json(), document(record))
+
+
+def compare(arguments: argparse.Namespace) -> Answer:
+    """Show two runs side by side: what differs in figures, data, contracts, code and settings."""
+    place = _known(arguments.model)
+    first, second = (read_record(place.store, arguments.model, which) for which in (arguments.first, arguments.second))
+    mine, theirs = first.metrics.get("challenger") or {}, second.metrics.get("challenger") or {}
+    figures = [[name, _value(mine, name), _value(theirs, name)] for name in {**mine, **theirs}]
+    differs = _differences(first, second)
+    columns = ["", f"run {first.run}", f"run {second.run}"]
+    numbers = frozenset(columns[1:])
+    value = {"model": arguments.model, "first": first.as_json(), "second": second.as_json(), "differs": sorted(differs)}
+    return Answer(value, Document(f"{arguments.model}: {first.run} and {second.run}", "", [
+        Callout(f"{first.run}: {first.verdict}", first.reason, "neutral"),
+        Callout(f"{second.run}: {second.verdict}", second.reason, "neutral"),
+        Heading("On each run's own held-out rows"), Table(columns, figures, numbers),
+        Heading("What differs"), Table(columns, [[name, *pair] for name, pair in differs.items()]) if differs
+        else Facts([("nothing", "same data, code, settings and model")])]))
+
+
+def report(arguments: argparse.Namespace) -> Answer:
+    """Say where a run's report is, and open it where that is wanted."""
+    place = _known(arguments.model)
+    record = read_record(place.store, arguments.model, arguments.run)
+    if record.report is None:
+        raise FileMissing(f"Run {record.run} of {arguments.model} has no report: it ended {record.verdict} before one was made.",
+                          remedy=f"`nightgate show {arguments.model} {record.run}` tells why.")
+    if arguments.open:
+        import webbrowser
+
+        address = record.report if "://" in record.report else f"file://{record.report}"
+        if not webbrowser.open(address):
+            raise UsageError("There is no browser here.", remedy=f"Open {record.report} by hand.")
+    return Answer({"model": arguments.model, "run": record.run, "report": record.report}, record.report)
+
+
+def _status(place: Settings, name: str) -> dict[str, Any]:
+    from nightgate.releases import champion_of
+    from nightgate.runs import holder_of
+
+    definition = load_definition(definition_path(place.models, name))
+    numbers = run_numbers(place.store, name)
+    held = holder_of(place.registry, name)
+    return {"model": name, "champion": champion_of(place, name), "running": None if held is None else held[0],
+            "last_run": read_record(place.store, name).as_json() if numbers else None,
+            "schedule": definition.schedule.model_dump(mode="json"),
+            "next_run": _next(definition.schedule.cron, definition.schedule.timezone)}
+
+
+def _next(cron: str, timezone: str) -> str:
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from croniter import croniter
+
+    return str(croniter(cron, datetime.now(ZoneInfo(timezone))).get_next(datetime).isoformat(timespec="minutes"))
+
+
+def _known(model: str) -> Settings:
+    """Return the settings; raise FileMissing when the model is neither defined nor has runs."""
+    place = settings()
+    if not run_numbers(place.store, model):
+        definition_path(place.models, model)
+    return place
+
+
+def _figure(record: RunRecord) -> str:
+    challenger = record.metrics.get("challenger")
+    if not challenger:
+        return "–"
+    name = (record.decision.get("comparison") or {}).get("metric") or next(iter(challenger))
+    return f"{name} {challenger[name].value:.4g}"
+
+
+def _value(figures: Any, name: str) -> str:
+    from nightgate.reports.retraining import interval
+
+    return interval(figures[name]) if name in figures else "–"
+
+
+def _differences(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, str]]:
+    """Return what differs between two runs, as texts."""
+    sides = []
+    for record in (first, second):
+        told = {"snapshot": (record.dataset or {}).get("sha256", "–")[:12], "rows": str((record.dataset or {}).get("rows", "–")),
+                "model": (record.model_sha256 or "–")[:12], "code": record.code,
+                "chosen": next((each.name for each in record.candidates if each.chosen), "–")}
+        told |= {f"contract {gate.boundary}": gate.sha256[:12] for gate in record.gates}
+        told |= {f"version of {name}": number for name, number in record.versions.items()}
+        told |= {f"definition {key}": str(value) for key, value in record.definition.items()}
+        sides.append(told)
+    return {name: (sides[0].get(name, "–"), sides[1].get(name, "–")) for name in {**sides[0], **sides[1]}
+            if sides[0].get(name) != sides[1].get(name)}

@@ -1,0 +1,123 @@
+"""Privacy: columns dropped or replaced by keyed tokens before anything is written, and the key that makes the tokens.
+
+A token is the first 128 bits of HMAC-SHA256 over the value's text, in hex: the same value of a model gives the same token,
+every night; without the key nobody can tell the value, nor try values out.
+"""
+
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+
+from nightgate.definition.model import Privacy
+from nightgate.errors import DataUnusable, StoreError
+from nightgate.settings import Settings
+
+TOKEN_CHARACTERS = 32
+
+
+def tokens(values: Iterable[str | None], key: bytes) -> list[str | None]:
+    """Return one token per text; a missing value stays missing."""
+    return [None if value is None else hmac.digest(key, value.encode(), "sha256").hex()[:TOKEN_CHARACTERS]
+            for value in values]
+
+
+def shielded(chunk: pa.Table, privacy: Privacy, key: bytes) -> pa.Table:
+    """Return a tidy chunk without the dropped columns and with tokens in the place of masked values.
+
+    Raises DataUnusable when a named column is not there: it may have come under another name, unmasked.
+    """
+    absent = [name for name in (*privacy.drop, *privacy.mask) if name not in chunk.column_names]
+    if absent:
+        raise DataUnusable(f"The data lack {_listed(absent)}, named under [privacy]: under another name such a column would "
+                           "be stored as it is.", remedy="Mend the source, or correct [privacy] to the new names.")
+    for name in privacy.mask:
+        codes = _as_text(chunk[name].combine_chunks())
+        masked = pa.array(tokens(codes.dictionary.to_pylist(), key), pa.string())
+        chunk = chunk.set_column(chunk.column_names.index(name), name,
+                                 pa.DictionaryArray.from_arrays(codes.indices, masked))
+    return chunk.drop_columns(list(privacy.drop))
+
+
+def _as_text(array: pa.Array) -> pa.DictionaryArray:
+    return array if pa.types.is_dictionary(array.type) else array.cast(pa.string()).dictionary_encode()
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def masking_key(settings: Settings, model: str) -> bytes:
+    """Return a model's key, made on first use in the installation's key file (mode 0600).
+
+    The store remembers each key's fingerprint. Raises StoreError for a key that was lost or is another one: tokens of the
+    nights before would no longer match, so it is never replaced silently.
+    """
+    try:
+        settings.keys.parent.mkdir(parents=True, exist_ok=True)
+        with Path(f"{settings.keys}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            keys = _keys(settings.keys)
+            known = _remembered(settings, model)
+            if model not in keys:
+                if known is not None:
+                    raise _lost(settings, model, "is gone from")
+                keys[model] = secrets.token_hex(32)
+                _write(settings.keys, keys)
+    except OSError as error:
+        raise StoreError(f"The key file {settings.keys} cannot be used: {error.strerror}.",
+                         remedy="Set NIGHTGATE_KEYS to a file that this user can read and write.") from None
+    found = fingerprint(bytes.fromhex(keys[model]))
+    if known is None:
+        settings.store.write_json(_place(model), {"fingerprint": found})
+    elif known != found:
+        raise _lost(settings, model, "is another one in")
+    return bytes.fromhex(keys[model])
+
+
+def fingerprint(key: bytes) -> str:
+    """Return what tells keys apart without giving them away."""
+    return hashlib.sha256(b"nightgate key " + key).hexdigest()[:16]
+
+
+def _place(model: str) -> str:
+    return f"keys/{model}.json"
+
+
+def _remembered(settings: Settings, model: str) -> str | None:
+    store = settings.store
+    return str(store.read_json(_place(model))["fingerprint"]) if store.exists(_place(model)) else None
+
+
+def _keys(path: Path) -> dict[str, str]:
+    try:
+        keys = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {str(model): bytes.fromhex(key).hex() for model, key in keys.items()}
+    except (ValueError, AttributeError, TypeError):
+        raise StoreError(f"The key file {path} is damaged.", remedy="Put the copy of a backup in its place.") from None
+
+
+def _write(path: Path, keys: dict[str, str]) -> None:
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(keys, file, indent=2, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _lost(settings: Settings, model: str, what: str) -> StoreError:
+    return StoreError(f"The key that masks the data of `{model}` {what} {settings.keys}.",
+                      remedy="Put the file of a backup in its place. If it is lost for good, remove "
+                             f"{settings.store.address(_place(model))}: a new key is made, and no token matches those of "
+                             "earlier snapshots.")

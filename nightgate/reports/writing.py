@@ -1,0 +1,29 @@
+"""Writing a run's report and model card into the store."""
+
+from dataclasses import dataclass
+
+from nightgate.records import RunRecord, run_key
+from nightgate.reports.card import card
+from nightgate.reports.html import html
+from nightgate.reports.markdown import markdown
+from nightgate.reports.retraining import report
+from nightgate.store import Store
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The texts of a run's documents, and where the report's file is."""
+
+    report_address: str
+    report_html: str
+    report_markdown: str
+    card: str
+
+
+def write(store: Store, record: RunRecord) -> Documents:
+    """Write report.html, report.md and card.md into the run's folder."""
+    document, key = report(record), run_key(record.model, record.run)
+    written = Documents(store.address(f"{key}/report.html"), html(document), markdown(document), markdown(card(record)))
+    for name, text in (("report.html", written.report_html), ("report.md", written.report_markdown), ("card.md", written.card)):
+        store.write(f"{key}/{name}", text.encode())
+    return written

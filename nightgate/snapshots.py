@@ -1,0 +1,300 @@
+"""Snapshots: what one run sees of a source, as one Parquet file named by its content.
+
+A row is in the window when its event time is, and when it had arrived by the window's end. Naive times are taken in the
+model's time zone, others are converted to it. Of rows about the same entity at the same event time (without event time:
+of identical rows) the newest arrival stays, else the last one read. Late are the rows that last night's run should have
+had: their event day had ended a day before this window does, and they arrived since. Rows are stored by event time, then by
+a hash of what identifies them, so that the same rows give the same bytes in whatever order they came.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nightgate.datasets import Column, ColumnType, Dataset
+from nightgate.definition.model import Definition
+from nightgate.errors import DataUnusable, StoreError
+from nightgate.hashing import row_hashes
+from nightgate.privacy import masking_key, shielded
+from nightgate.settings import Settings
+from nightgate.sources import read_chunks, shown
+from nightgate.sources.types import Guess, Reading, declared, fitted, is_missing_spelling, learn, settle, tidy
+from nightgate.spool import Spool
+from nightgate.tablefiles import TableFile
+
+FOLDER = "snapshots"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One run's data and how they came to be; `read = dataset.rows + duplicates + sum(dropped.values())`."""
+
+    dataset: Dataset
+    source: str
+    start: str | None
+    end: str
+    read: int
+    late: int
+    duplicates: int
+    dropped: dict[str, int]
+    missing: dict[str, int]
+    constant: tuple[str, ...]
+    first: str | None = None
+    last: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Snapshot":
+        return cls(**{**value, "dataset": Dataset.from_json(value["dataset"]), "constant": tuple(value["constant"])})
+
+
+@dataclass(frozen=True)
+class Window:
+    """`[start, end)` in the model's time zone, without it."""
+
+    start: datetime | None
+    end: datetime
+
+
+@dataclass
+class Tally:
+    """What was counted while reading."""
+
+    read: int = 0
+    late: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    misfits: dict[str, tuple[int, str]] = field(default_factory=dict)
+    types: dict[str, ColumnType] = field(default_factory=dict)
+
+    def drop(self, why: str, rows: int) -> None:
+        if rows:
+            self.dropped[why] = self.dropped.get(why, 0) + rows
+
+
+def window_of(definition: Definition, as_of: date) -> Window:
+    """Return the window that ends at the as-of date, 00:00."""
+    end = datetime.combine(as_of, time())
+    length = definition.window_length
+    return Window(None if length is None else end - length, end)
+
+
+def reading_of(definition: Definition) -> Reading:
+    """Return how the definition wants text to be read."""
+    source = definition.source
+    return Reading(source.decimal, source.missing, ZoneInfo(definition.schedule.timezone))
+
+
+def collect(definition: Definition, settings: Settings, *, as_of: date,
+            types: Mapping[str, ColumnType] | None = None) -> Snapshot:
+    """Read a model's source as of a date, shield what is private and store what is in the window.
+
+    `types` pins column types; others are decided from all rows. Raises DataUnusable when columns are missing, values do
+    not fit their type or no row is left; StoreError when the store or the key file cannot be used; and what
+    `read_chunks` raises. Nothing is left behind then.
+    """
+    window, tally, reading = window_of(definition, as_of), Tally(types=dict(types or {})), reading_of(definition)
+    with working_folder(settings) as folder:
+        spool = Spool(folder)
+        _read(definition, settings, window, tally, spool)
+        _fit(definition, tally, spool, reading)
+        order, duplicates = _chosen(definition, spool)
+        columns = tuple(Column(name, tally.types[name]) for name in spool[0].column_names)
+        stored = _stored(spool, order, columns, folder, definition.time)
+        uri, sha256 = settings.store.put_file(stored.path, folder=FOLDER, suffix=".parquet")
+    span = stored.spans.get(definition.time or "", (None, None))
+    snapshot = Snapshot(
+        Dataset(uri, sha256, len(order), columns), shown(definition.source.data),
+        None if window.start is None else window.start.isoformat(), window.end.isoformat(),
+        tally.read, tally.late, duplicates, tally.dropped, stored.missing, stored.constant, *span)
+    sidecar = f"{FOLDER}/{sha256}.json"
+    if not settings.store.exists(sidecar):
+        settings.store.write_json(sidecar, snapshot.as_json())
+    return snapshot
+
+
+@contextlib.contextmanager
+def working_folder(settings: Settings) -> Iterator[Path]:
+    """Give a folder beside the store that is gone afterwards; raise StoreError for what its disk refuses."""
+    base = settings.store.folder("work")
+    try:
+        with tempfile.TemporaryDirectory(dir=base) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise StoreError(f"{base} cannot be written: {error.strerror or error}.",
+                         remedy="Free some disk space, or set NIGHTGATE_STORE to a disk that has it; nothing was half written."
+                         ) from error
+
+
+def _read(definition: Definition, settings: Settings, window: Window, tally: Tally, spool: Spool) -> None:
+    """Fill the spool with the window's rows, shielded; settle every column's type."""
+    privacy, reading = definition.privacy, reading_of(definition)
+    key = masking_key(settings, definition.name) if privacy.mask else b""
+    stated: dict[str, ColumnType] = {**declared(definition.columns, definition.time, definition.source.arrived),
+                                     **tally.types, **dict.fromkeys(privacy.mask, "text")}
+    guesses: dict[str, Guess] = {}
+    zone = reading.zone
+    start = None if window.start is None else window.start.replace(tzinfo=zone)
+    for chunk in read_chunks(definition.source, settings.root, start=start, end=window.end.replace(tzinfo=zone)):
+        tally.read += chunk.num_rows
+        _demand(definition, chunk.column_names)
+        inside = _within(shielded(tidy(chunk, reading), privacy, key), definition, window, tally, reading)
+        learn(guesses, inside, frozenset(stated), reading)
+        if inside.num_rows:
+            spool.append(inside)
+    if not len(spool):
+        _refuse_misfits(tally)
+        raise _nothing_left(definition, window, tally)
+    tally.types = settle(guesses, stated, definition.columns.numeric)
+
+
+def _demand(definition: Definition, names: list[str]) -> None:
+    """Raise DataUnusable for a column that the definition needs and the data lack."""
+    import difflib
+
+    roles = {definition.target: "the target", **dict.fromkeys(definition.entity, "the entity")}
+    roles |= {name: role for name, role in ((definition.time, "the event time"), (definition.source.arrived, "the arrival"))
+              if name is not None}
+    for name, role in roles.items():
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            hint = f"Did you mean `{close[0]}`?" if close else f"There is {', '.join(names[:12])}{', …' * (len(names) > 12)}."
+            raise DataUnusable(f"{shown(definition.source.data)} has no column `{name}`, {role} of `{definition.name}`.",
+                               remedy=f"{hint} Mend the source or models/{definition.name}.toml.")
+
+
+def _within(chunk: pa.Table, definition: Definition, window: Window, tally: Tally, reading: Reading) -> pa.Table:
+    """Return the rows of the window, their event and arrival times as dates; count the others and the late ones."""
+    moments = {}
+    for name in (definition.time, definition.source.arrived):
+        if name is not None:
+            moments[name] = _fitted(chunk, name, "date", definition, tally, reading)
+            chunk = chunk.set_column(chunk.column_names.index(name), name, moments[name])
+    checks: list[tuple[str, pa.Array]] = []
+    if definition.time is not None:
+        event = moments[definition.time]
+        checks = [("no event time", pc.is_null(event)), ("after the window", pc.greater_equal(event, window.end))]
+        if window.start is not None:
+            checks.append(("before the window", pc.less(event, window.start)))
+    if definition.source.arrived is not None:
+        arrived = moments[definition.source.arrived]
+        checks.append(("not arrived", pc.fill_null(pc.greater_equal(arrived, window.end), True)))
+    keep = pa.array(np.ones(chunk.num_rows, bool))
+    for why, out in checks:
+        out = pc.and_(keep, pc.fill_null(out, False))
+        tally.drop(why, pc.sum(out).as_py() or 0)
+        keep = pc.and_not(keep, out)
+    chunk = chunk.filter(keep) if pc.sum(keep).as_py() < chunk.num_rows else chunk
+    if definition.time is not None and definition.source.arrived is not None:
+        before = window.end - timedelta(days=1)
+        late = pc.and_(pc.less(chunk[definition.time], before), pc.greater_equal(chunk[definition.source.arrived], before))
+        tally.late += pc.sum(late).as_py() or 0
+    return chunk
+
+
+def _fitted(chunk: pa.Table, name: str, family: ColumnType, definition: Definition, tally: Tally,
+            reading: Reading) -> pa.Array:
+    """Return a column as its type and count the values that do not fit, with an example where it may be shown."""
+    array = chunk[name].combine_chunks()
+    result = fitted(array, family, reading)
+    if result.null_count == array.null_count:
+        return result
+    lost = pc.and_(pc.is_valid(array), pc.is_null(result))
+    if pa.types.is_dictionary(array.type) and family in ("integer", "number"):
+        lost = pc.and_not(lost, is_missing_spelling(array.dictionary).take(array.indices))
+    count = pc.sum(lost).as_py() or 0
+    if count:
+        before, example = tally.misfits.get(name, (0, ""))
+        example = example or repr(array.filter(lost)[0].as_py())[:60]
+        tally.misfits[name] = (before + count, example)
+    return result
+
+
+def _fit(definition: Definition, tally: Tally, spool: Spool, reading: Reading) -> None:
+    """Turn every table of the spool into its types; raise DataUnusable for all values that do not fit at once."""
+    names = [name for name in tally.types if name in spool[0].column_names]
+    for number in range(len(spool)):
+        table = spool[number]
+        arrays = [_fitted(table, name, tally.types[name], definition, tally, reading) for name in names]
+        spool.replace(number, pa.table(arrays, names=names))
+    _refuse_misfits(tally)
+
+
+def _refuse_misfits(tally: Tally) -> None:
+    if not tally.misfits:
+        return
+    found = [f"`{name}`: {count:,} of {tally.read:,} values are no {tally.types.get(name, 'date')}, such as {example}"
+             for name, (count, example) in sorted(tally.misfits.items())]
+    more = f"; and {len(found) - 10} more columns" if len(found) > 10 else ""
+    raise DataUnusable(f"Values that do not fit their column's type: {'; '.join(found[:10])}{more}.",
+                       remedy="Mend the source; or name a spelling of a missing value in `missing` under [source], set "
+                              "`decimal`, or declare the column under [columns] if its type has changed for good.",
+                       details={"misfits": {name: count for name, (count, _) in tally.misfits.items()}})
+
+
+def _nothing_left(definition: Definition, window: Window, tally: Tally) -> DataUnusable:
+    why = ", ".join(f"{rows:,} {reason}" for reason, rows in tally.dropped.items()) or "none had arrived"
+    span = f"from {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}" if window.start else f"before {window.end:%Y-%m-%d}"
+    return DataUnusable(f"No row of {shown(definition.source.data)} is in the window {span}: of {tally.read:,} read, {why}.",
+                        remedy="Check the source, `time`, `[window] days` and the date given by --as-of.")
+
+
+def _chosen(definition: Definition, spool: Spool) -> tuple[NDArray[np.int64], int]:
+    """Return the numbers of the rows that stay, in the order of storing, and how many duplicates do not.
+
+    Keeps 16 bytes of hash, an event and an arrival time per row, and no row.
+    """
+    time_name, arrived = definition.time, definition.source.arrived
+    keyed = definition.entity if time_name is not None and definition.entity else spool[0].column_names
+    high = np.concatenate([row_hashes(table.select(list(keyed)), 1) for table in spool])
+    keys = [high] if time_name is None else [high, _instants(spool, time_name)]
+    order = np.lexsort(keys)
+    if not _same_as_next(keys, order).any():
+        return order, 0
+    low = np.concatenate([row_hashes(table.select(list(keyed)), 2) for table in spool])
+    newest = [] if arrived is None else [_instants(spool, arrived)]
+    order = np.lexsort([*newest, low, *keys])
+    last = ~_same_as_next([low, *keys], order)
+    return order[last], int(len(order) - last.sum())
+
+
+def _instants(spool: Spool, name: str) -> NDArray[np.int64]:
+    return np.concatenate([pc.fill_null(table[name].cast(pa.int64()), 0).to_numpy() for table in spool])
+
+
+def _same_as_next(keys: list[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[np.bool_]:
+    same = np.ones(max(0, len(order) - 1), bool)
+    for key in keys:
+        ordered = key[order]
+        same &= ordered[:-1] == ordered[1:]
+    return np.append(same, False)
+
+
+def _stored(spool: Spool, order: NDArray[np.int64], columns: tuple[Column, ...], folder: Path, dated: str | None) -> TableFile:
+    """Write the chosen rows in order; a table larger than memory takes several passes over the spool."""
+    ends = np.cumsum([table.num_rows for table in spool])
+    row_bytes = max(1, sum(table.nbytes for table in spool) // int(ends[-1]))
+    with TableFile(folder / "snapshot.parquet", columns) as file:
+        for block in file.blocks(order, row_bytes):
+            pieces, places = [], []
+            for number, end in enumerate(ends):
+                start = end - (ends[number] - (ends[number - 1] if number else 0))
+                mine = np.flatnonzero((block >= start) & (block < end))
+                if len(mine):
+                    pieces.append(spool[number].take(pa.array(block[mine] - start)))
+                    places.append(mine)
+            table = pa.concat_tables(pieces).unify_dictionaries()
+            back = np.argsort(np.concatenate(places), kind="stable")
+            file.write(table.take(pa.array(back)) if len(pieces) > 1 else table)
+    return file

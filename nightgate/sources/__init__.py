@@ -1,0 +1,127 @@
+"""Where rows come from: files, databases, scikit-learn's shipped data and the simulated stream, as chunks of bounded size."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from nightgate.definition.model import Source
+from nightgate.errors import DataUnusable, DefinitionError
+
+CHUNK_ROWS = 131_072
+MOST_COLUMNS = 10_000
+"""Wider tables are refused: every later stage works column by column."""
+
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):([^@]*)@")
+_SECRET_ARGUMENT = re.compile(r"(?i)([?&;](?:password|passwd|pwd|token|secret|key|sig|signature)=)[^&;\s]*")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def read_chunks(source: Source, root: Path, *, start: datetime | None = None,
+                end: datetime | None = None) -> Iterator[pa.Table]:
+    """Yield a source's rows in chunks, as the source types them; text of CSV files is text throughout.
+
+    `start` and `end` (with a time zone) bound what a query or a stream gives; files are read whole. Raises FileMissing,
+    DefinitionError, DataUnusable, and SourceUnavailable for what may answer later.
+    """
+    seen: list[str] | None = None
+    for chunk in gathered(_chunks(source, root, start, end)):
+        names = named(chunk.column_names, shown(source.data))
+        if seen is None:
+            seen = names
+        yield chunk.rename_columns(names)
+    if seen is None:
+        raise DataUnusable(f"{shown(source.data)} holds no row.", remedy="Look at the source; a model needs rows.")
+
+
+def sample(source: Source, root: Path, rows: int) -> pa.Table:
+    """Return the first `rows` rows of a source."""
+    pieces, missing = [], rows
+    for chunk in read_chunks(source, root):
+        pieces.append(chunk.slice(0, missing))
+        missing -= pieces[-1].num_rows
+        if missing <= 0:
+            break
+    return pa.concat_tables(pieces, promote_options="permissive")
+
+
+def _chunks(source: Source, root: Path, start: datetime | None, end: datetime | None) -> Iterator[pa.Table]:
+    data = expanded(source.data)
+    scheme = data.split(":", 1)[0] if ":" in data else ""
+    if scheme == "sklearn":
+        from nightgate.sources.shipped import shipped
+
+        return shipped(data.removeprefix("sklearn:"))
+    if scheme == "stream":
+        from nightgate.streams import stream
+
+        return stream(data.removeprefix("stream:"), start, end)
+    from nightgate.sources import sql
+
+    if source.query is not None or sql.is_database(data):
+        return sql.read(data, source.query, root, start, end)
+    from nightgate.sources.files import read_files
+
+    return read_files(source, data, root)
+
+
+def gathered(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Put small chunks of one schema together and drop the empty ones, so that work per chunk is worth it."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for chunk in chunks:
+        if waiting and (rows + chunk.num_rows > CHUNK_ROWS or not chunk.schema.equals(waiting[0].schema)):
+            yield pa.concat_tables(waiting)
+            waiting, rows = [], 0
+        if chunk.num_rows:
+            waiting.append(chunk)
+            rows += chunk.num_rows
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def named(found: list[str], place: str) -> list[str]:
+    """Return column names, trimmed, an empty one by its number; raise DataUnusable for names that cannot be told apart."""
+    names = [name.strip() or f"column_{number}" for number, name in enumerate(found, start=1)]
+    if len(names) > MOST_COLUMNS:
+        raise DataUnusable(f"{place} has {len(names):,} columns; at most {MOST_COLUMNS:,} are read.",
+                           remedy="Leave out in the source what the model does not need.")
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(name.casefold(), []).append(name)
+    clashes = [" and ".join(f"`{name}`" for name in group) for group in spellings.values() if len(group) > 1]
+    if clashes:
+        raise DataUnusable(f"{place} has columns that cannot be told apart: {'; '.join(clashes[:5])}"
+                           f"{f' and {len(clashes) - 5} more' if len(clashes) > 5 else ''}.",
+                           remedy="Give each column a name of its own; capitals alone do not count.")
+    reserved = [name for name in names if name.startswith("nightgate_")]
+    if reserved:
+        raise DataUnusable(f"{place} has columns that begin with `nightgate_`: {', '.join(reserved[:5])}.",
+                           remedy="Such names are Nightgate's own; rename them in the source.")
+    return names
+
+
+def expanded(data: str) -> str:
+    """Put environment variables in the place of `${NAME}`; raise DefinitionError for one that is not set."""
+    absent = [name for name in _VARIABLE.findall(data) if name not in os.environ]
+    if absent:
+        raise DefinitionError(f"source.data names an environment variable that is not set: {', '.join(absent)}.",
+                              remedy=f"Set it where the run starts: export {absent[0]}=…")
+    return _VARIABLE.sub(lambda match: os.environ[match[1]], data)
+
+
+def shown(data: str) -> str:
+    """Return an address as it may be shown: without a password, a token or a key."""
+    return _SECRET_ARGUMENT.sub(r"\1***", _PASSWORD.sub(r"\1:***@", data))
+
+
+def without_secrets(text: str, address: str) -> str:
+    """Take an address's password out of a text that a driver wrote."""
+    for match in _PASSWORD.finditer(address):
+        for secret in {match[2], unquote(match[2])} - {""}:
+            text = text.replace(secret, "***")
+    return shown(text)

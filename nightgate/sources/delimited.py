@@ -1,0 +1,219 @@
+"""CSV: separator and header guessed, encodings, compression within bounds, and what is wrong with a file by line.
+
+All values stay text; what they stand for is decided over all rows (`nightgate.sources.types`).
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+import pyarrow as pa
+
+from nightgate.definition.model import Source
+from nightgate.errors import DataUnusable, DefinitionError
+from nightgate.sources.types import UNTYPED
+
+SEPARATORS = (",", ";", "\t", "|")
+HEAD = 1 << 16
+"""Bytes from which separator and header are guessed."""
+
+BLOCK = 1 << 24
+"""Bytes parsed at a time; no row may be longer."""
+
+FREE_UNPACKED = 1 << 26
+MOST_TIMES = 200
+"""Beyond 64 MB, a compressed file may unpack to at most 200 times its size: real tables reach 5 to 50, bombs 1,000 and more."""
+
+MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip"}
+
+
+def read_delimited(stream: IO[bytes], place: str, source: Source) -> Iterator[pa.Table]:
+    """Yield the rows of one CSV file as text.
+
+    Raises DataUnusable for a file that is empty, cut off, in another encoding, or has rows of another length.
+    """
+    try:
+        unpacked = io.BufferedReader(_Bounded(_unpacked(stream, place), _size(stream), place), HEAD)
+        yield from _rows(unpacked, place, source)
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+        raise DataUnusable(f"{place} ends in the middle or is damaged: {error}.",
+                           remedy="Fetch or write the file again; nothing was stored.") from None
+
+
+def _rows(stream: io.BufferedReader, place: str, source: Source) -> Iterator[pa.Table]:
+    from pyarrow import csv as arrow_csv
+
+    head = _head(stream, place, source.encoding)
+    separator = source.separator or guessed_separator(head)
+    first = next(csv.reader(io.StringIO(head), delimiter=separator), [])
+    with_header = has_header(head, separator)
+    names = first if with_header else [f"column_{number}" for number in range(1, len(first) + 1)]
+    wrong = _WrongRows()
+    try:
+        reader = arrow_csv.open_csv(
+            stream,
+            read_options=arrow_csv.ReadOptions(column_names=[str(number) for number in range(len(names))],
+                                               skip_rows=0, block_size=BLOCK, encoding=source.encoding, use_threads=False),
+            parse_options=arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True,
+                                                 invalid_row_handler=wrong.note),
+            convert_options=arrow_csv.ConvertOptions(column_types={str(n): pa.string() for n in range(len(names))},
+                                                     strings_can_be_null=False))
+        skip = int(with_header)
+        for batch in reader:
+            table = pa.Table.from_batches([batch]).rename_columns(names).slice(skip)
+            skip = 0
+            yield table.replace_schema_metadata(UNTYPED)
+    except (pa.ArrowInvalid, UnicodeError) as error:
+        raise _told(error, place, source.encoding, stream) from None
+    if wrong.count:
+        raise wrong.error(place, len(names), separator)
+
+
+@dataclass
+class _WrongRows:
+    """Rows whose number of values is not the header's."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def note(self, row: "object") -> str:
+        self.count += 1
+        if len(self.examples) < 3:
+            number, values = getattr(row, "number", None), getattr(row, "actual_columns", 0)
+            self.examples.append(f"line {number} has {values}" if number else f"one has {values}")
+        return "skip"
+
+    def error(self, place: str, expected: int, separator: str) -> DataUnusable:
+        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        return DataUnusable(f"{place}: {rows} with another number of values than {expected} "
+                            f"(separator {separator!r}): {', '.join(self.examples)}.",
+                            remedy="A single one at the end: the file was cut off, fetch it again. Many: set `separator` "
+                                   "under [source], or quote values that contain it.")
+
+
+def _head(stream: io.BufferedReader, place: str, encoding: str) -> str:
+    """Return the first complete lines as text without consuming them."""
+    raw = stream.peek(HEAD)[:HEAD]
+    if not raw.strip(b"\x00 \r\n\t\xef\xbb\xbf"):
+        raise DataUnusable(f"{place} is empty.", remedy="Write the file again; a table begins with a line of names.")
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8") and raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataUnusable(f"{place} is not UTF-8: it begins like UTF-16.",
+                           remedy="Set `encoding = \"utf-16\"` under [source].")
+    try:
+        text = raw.decode(encoding, errors="replace").removeprefix("\ufeff")
+    except LookupError:
+        raise DefinitionError(f"source.encoding: `{encoding}` is no encoding that Python knows.",
+                              remedy="Such as utf-8, cp1252, latin-1 or utf-16.") from None
+    complete = text.rfind("\n") + 1
+    return text[:complete] if complete and len(raw) == HEAD else text
+
+
+def guessed_separator(head: str) -> str:
+    """Return the separator that cuts the first lines into the most columns, the same number in each; else a comma."""
+    def columns(separator: str) -> int:
+        widths = {len(row) for row in list(csv.reader(io.StringIO(head), delimiter=separator))[:50] if row}
+        return widths.pop() if len(widths) == 1 else 0
+
+    best = max(SEPARATORS, key=columns)
+    if columns(best) > 1:
+        return best
+    first = head.split("\n", 1)[0]
+    return max(SEPARATORS, key=first.count)
+
+
+def has_header(head: str, separator: str) -> bool:
+    """Say whether the first line names columns: it repeats no number, and no column is all numbers from the first line on."""
+    rows = [row for row in csv.reader(io.StringIO(head), delimiter=separator) if row][:20]
+    if len(rows) < 2:
+        return not any(map(_is_number, rows[0])) if rows else True
+    return not any(_is_number(name) and _is_number(value) for name, value in zip(rows[0], rows[1], strict=False))
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value.strip().replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _told(error: Exception, place: str, encoding: str, stream: IO[bytes]) -> DataUnusable:
+    text = str(error)
+    if isinstance(error, UnicodeError) or "UTF8" in text or "utf-8" in text.lower():
+        return DataUnusable(f"{place} is not {encoding}{_where(text)}.",
+                            remedy="Set `encoding` under [source]: most such files are \"cp1252\" (Western Windows), else "
+                                   "\"latin-1\", or \"utf-16\" when every second byte is 0.")
+    if "straddl" in text or "block" in text:
+        return DataUnusable(f"{place} has a row longer than {BLOCK >> 20} MB.",
+                            remedy="A quote that is never closed makes one row of many; find and close it.")
+    return DataUnusable(f"{place} is no CSV file that can be read: {text.splitlines()[0].split(':', 1)[0]}.",
+                        remedy="Look at the file; set `separator` and `encoding` under [source].")
+
+
+def _where(text: str) -> str:
+    """Return the place that an error names, without the values in it."""
+    import re
+
+    column = re.search(r"column #(\d+)", text)
+    byte = re.search(r"byte (0x[0-9a-f]+) in position (\d+)", text)
+    if byte:
+        return f": byte {byte[1]} at position {byte[2]} of a block"
+    return f": column {int(column[1]) + 1} holds bytes that are none" if column else ""
+
+
+def _size(stream: IO[bytes]) -> int:
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    return size
+
+
+def _unpacked(stream: IO[bytes], place: str) -> IO[bytes]:
+    magic = stream.read(6)
+    stream.seek(0)
+    match next((kind for start, kind in MAGIC.items() if magic.startswith(start)), None):
+        case "gzip":
+            return gzip.GzipFile(fileobj=stream)  # type: ignore[return-value]
+        case "bz2":
+            return bz2.BZ2File(stream)
+        case "xz":
+            return lzma.LZMAFile(stream)
+        case "zstd":
+            return pa.CompressedInputStream(stream, "zstd")  # type: ignore[no-any-return]
+        case "zip":
+            return _only_member(stream, place)
+    return stream
+
+
+def _only_member(stream: IO[bytes], place: str) -> IO[bytes]:
+    archive = zipfile.ZipFile(stream)
+    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+    if len(names) != 1:
+        raise DataUnusable(f"{place} holds {len(names)} files; one is expected.", remedy="Unpack it into a folder.")
+    return archive.open(names[0])
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that stops what unpacks to far more than its size."""
+
+    def __init__(self, stream: IO[bytes], size: int, place: str) -> None:
+        self.stream, self.place, self.given = stream, place, 0
+        self.limit = max(FREE_UNPACKED, size * MOST_TIMES)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+        content = self.stream.read(len(buffer))
+        self.given += len(content)
+        if self.given > self.limit:
+            raise DataUnusable(f"{self.place} unpacks to more than {self.limit:,} bytes, over {MOST_TIMES} times its size: "
+                               "no honest table does.", remedy="If it is one after all, unpack it yourself.")
+        buffer[:len(content)] = content
+        return len(content)
