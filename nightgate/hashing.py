@@ -16,8 +16,8 @@ _ODD = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 def row_hashes(table: pa.Table, seed: int = 0) -> Hashes:
     """Return one hash per row, over all columns in the order of their names.
 
-    Values count, not their place: neither the order of columns nor the other rows matter. Mixing follows the finalizer of
-    splitmix64 (Steele, Lea, Flood, Fast splittable pseudorandom number generators, 2014).
+    Values count, not their place: neither the order of columns nor the other rows matter. Mixing follows the finalizer
+    of splitmix64 (Steele, Lea, Flood, Fast splittable pseudorandom number generators, 2014).
     """
     state = np.full(table.num_rows, np.uint64(seed) ^ MISSING)
     for name in sorted(table.column_names):
@@ -48,7 +48,7 @@ def _bits(column: pa.ChunkedArray) -> Hashes:
         bits = pc.fill_null(whole, 0).to_numpy(zero_copy_only=False).astype(np.uint64, copy=False)
     if array.null_count:
         bits = np.where(array.is_null().to_numpy(zero_copy_only=False), MISSING, bits)
-    return bits
+    return np.asarray(bits, dtype=np.uint64)
 
 
 def _coded(array: pa.DictionaryArray) -> Hashes:

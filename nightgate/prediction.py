@@ -1,6 +1,6 @@
 """What a fitted pipeline says, in the one form that every part of Nightgate uses."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,13 @@ BLOCK = 5_000
 
 def predict(pipeline: "Pipeline", frame: "pd.DataFrame", task: Task) -> NDArray[np.float64]:
     """Return (n,) probabilities of the positive class, (n, k) probabilities of the classes, or (n,) values."""
-    parts = [_predict(pipeline, frame.iloc[start:start + BLOCK], task) for start in range(0, len(frame), BLOCK)]
+    parts = [said(pipeline, frame.iloc[start:start + BLOCK], task) for start in range(0, len(frame), BLOCK)]
     return np.concatenate(parts)
 
 
-def _predict(pipeline: "Pipeline", frame: "pd.DataFrame", task: Task) -> NDArray[np.float64]:
+def said(model: Any, rows: Any, task: Task) -> NDArray[np.float64]:
+    """Return what a fitted estimator says of rows in the form that it takes."""
     if task == "regression":
-        return np.asarray(pipeline.predict(frame), dtype=np.float64)
-    probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
+        return np.asarray(model.predict(rows), dtype=np.float64)
+    probabilities = np.asarray(model.predict_proba(rows), dtype=np.float64)
     return probabilities[:, 1] if task == "binary" else probabilities

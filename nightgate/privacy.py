@@ -1,7 +1,7 @@
 """Privacy: columns dropped or replaced by keyed tokens before anything is written, and the key that makes the tokens.
 
-A token is the first 128 bits of HMAC-SHA256 over the value's text, in hex: the same value of a model gives the same token,
-every night; without the key nobody can tell the value, nor try values out.
+A token is the first 128 bits of HMAC-SHA256 over the value's text, in hex: the same value of a model gives the same
+token, every night; without the key nobody can tell the value, nor try values out.
 """
 
 import fcntl
@@ -36,8 +36,9 @@ def shielded(chunk: pa.Table, privacy: Privacy, key: bytes) -> pa.Table:
     """
     absent = [name for name in (*privacy.drop, *privacy.mask) if name not in chunk.column_names]
     if absent:
-        raise DataUnusable(f"The data lack {_listed(absent)}, named under [privacy]: under another name such a column would "
-                           "be stored as it is.", remedy="Mend the source, or correct [privacy] to the new names.")
+        raise DataUnusable(f"The data lack {_listed(absent)}, named under [privacy]: under another name such a "
+                           "column would be stored as it is.",
+                           remedy="Mend the source, or correct [privacy] to the new names.")
     for name in privacy.mask:
         codes = _as_text(chunk[name].combine_chunks())
         masked = pa.array(tokens(codes.dictionary.to_pylist(), key), pa.string())
@@ -57,8 +58,8 @@ def _listed(names: list[str]) -> str:
 def masking_key(settings: Settings, model: str) -> bytes:
     """Return a model's key, made on first use in the installation's key file (mode 0600).
 
-    The store remembers each key's fingerprint. Raises StoreError for a key that was lost or is another one: tokens of the
-    nights before would no longer match, so it is never replaced silently.
+    The store remembers each key's fingerprint. Raises StoreError for a key that was lost or is another one: tokens of
+    the nights before would no longer match, so it is never replaced silently.
     """
     try:
         settings.keys.parent.mkdir(parents=True, exist_ok=True)
@@ -119,5 +120,5 @@ def _write(path: Path, keys: dict[str, str]) -> None:
 def _lost(settings: Settings, model: str, what: str) -> StoreError:
     return StoreError(f"The key that masks the data of `{model}` {what} {settings.keys}.",
                       remedy="Put the file of a backup in its place. If it is lost for good, remove "
-                             f"{settings.store.address(_place(model))}: a new key is made, and no token matches those of "
-                             "earlier snapshots.")
+                             f"{settings.store.address(_place(model))}: a new key is made, and no token matches those "
+                             "of earlier snapshots.")

@@ -1,10 +1,11 @@
 """Snapshots: what one run sees of a source, as one Parquet file named by its content.
 
 A row is in the window when its event time is, and when it had arrived by the window's end. Naive times are taken in the
-model's time zone, others are converted to it. Of rows about the same entity at the same event time (without event time:
-of identical rows) the newest arrival stays, else the last one read. Late are the rows that last night's run should have
-had: their event day had ended a day before this window does, and they arrived since. Rows are stored by event time, then by
-a hash of what identifies them, so that the same rows give the same bytes in whatever order they came.
+model's time zone, others are converted to it. Of rows about the same entity at the same event time (without event time
+or entity: of identical rows) the newest arrival stays, else the last one read. Late are rows that last night's run
+should have had and had not: their event day had ended by the end of its window, and they arrived after it. Rows are
+stored by event time, then by a hash of what identifies them: the same rows give the same bytes in whatever order they
+came.
 """
 
 import contextlib
@@ -29,10 +30,12 @@ from nightgate.privacy import masking_key, shielded
 from nightgate.settings import Settings
 from nightgate.sources import read_chunks, shown
 from nightgate.sources.types import Guess, Reading, declared, fitted, is_missing_spelling, learn, settle, tidy
-from nightgate.spool import Spool
-from nightgate.tablefiles import TableFile
+from nightgate.spool import MEMORY, Spool
+from nightgate.tablefiles import ROW_GROUP, TableFile
 
 FOLDER = "snapshots"
+PASS_BYTES = 1 << 26
+"""Bytes of rows that are brought in order at a time."""
 
 
 @dataclass(frozen=True)
@@ -97,21 +100,21 @@ def reading_of(definition: Definition) -> Reading:
 
 
 def collect(definition: Definition, settings: Settings, *, as_of: date,
-            types: Mapping[str, ColumnType] | None = None) -> Snapshot:
+            types: Mapping[str, ColumnType] | None = None, memory: int = MEMORY) -> Snapshot:
     """Read a model's source as of a date, shield what is private and store what is in the window.
 
-    `types` pins column types; others are decided from all rows. Raises DataUnusable when columns are missing, values do
-    not fit their type or no row is left; StoreError when the store or the key file cannot be used; and what
-    `read_chunks` raises. Nothing is left behind then.
+    `types` pins column types; others are decided from all rows. Beyond `memory` bytes rows wait on disk. Raises
+    DataUnusable when columns are missing, values do not fit their type or no row is left; StoreError when the store or
+    the key file cannot be used; and what `read_chunks` raises. Nothing is left behind then.
     """
     window, tally, reading = window_of(definition, as_of), Tally(types=dict(types or {})), reading_of(definition)
     with working_folder(settings) as folder:
-        spool = Spool(folder)
-        _read(definition, settings, window, tally, spool)
+        spool = Spool(folder, memory=memory)
+        read_window(definition, settings, window, tally, spool)
         _fit(definition, tally, spool, reading)
         order, duplicates = _chosen(definition, spool)
         columns = tuple(Column(name, tally.types[name]) for name in spool[0].column_names)
-        stored = _stored(spool, order, columns, folder, definition.time)
+        stored = _stored(spool, order, columns, folder / "snapshot.parquet", min(memory, PASS_BYTES))
         uri, sha256 = settings.store.put_file(stored.path, folder=FOLDER, suffix=".parquet")
     span = stored.spans.get(definition.time or "", (None, None))
     snapshot = Snapshot(
@@ -133,11 +136,11 @@ def working_folder(settings: Settings) -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         raise StoreError(f"{base} cannot be written: {error.strerror or error}.",
-                         remedy="Free some disk space, or set NIGHTGATE_STORE to a disk that has it; nothing was half written."
-                         ) from error
+                         remedy="Free some disk space, or set NIGHTGATE_STORE to a disk that has it; nothing was half "
+                                "written.") from error
 
 
-def _read(definition: Definition, settings: Settings, window: Window, tally: Tally, spool: Spool) -> None:
+def read_window(definition: Definition, settings: Settings, window: Window, tally: Tally, spool: Spool) -> None:
     """Fill the spool with the window's rows, shielded; settle every column's type."""
     privacy, reading = definition.privacy, reading_of(definition)
     key = masking_key(settings, definition.name) if privacy.mask else b""
@@ -164,13 +167,15 @@ def _demand(definition: Definition, names: list[str]) -> None:
     import difflib
 
     roles = {definition.target: "the target", **dict.fromkeys(definition.entity, "the entity")}
-    roles |= {name: role for name, role in ((definition.time, "the event time"), (definition.source.arrived, "the arrival"))
-              if name is not None}
+    optional = ((definition.time, "the event time"), (definition.source.arrived, "the arrival"))
+    roles |= {name: role for name, role in optional if name is not None}
     for name, role in roles.items():
         if name not in names:
             close = difflib.get_close_matches(name, names, 1)
-            hint = f"Did you mean `{close[0]}`?" if close else f"There is {', '.join(names[:12])}{', …' * (len(names) > 12)}."
-            raise DataUnusable(f"{shown(definition.source.data)} has no column `{name}`, {role} of `{definition.name}`.",
+            there = f"There is {', '.join(names[:12])}{', …' * (len(names) > 12)}."
+            hint = f"Did you mean `{close[0]}`?" if close else there
+            place = shown(definition.source.data)
+            raise DataUnusable(f"{place} has no column `{name}`, {role} of `{definition.name}`.",
                                remedy=f"{hint} Mend the source or models/{definition.name}.toml.")
 
 
@@ -198,7 +203,8 @@ def _within(chunk: pa.Table, definition: Definition, window: Window, tally: Tall
     chunk = chunk.filter(keep) if pc.sum(keep).as_py() < chunk.num_rows else chunk
     if definition.time is not None and definition.source.arrived is not None:
         before = window.end - timedelta(days=1)
-        late = pc.and_(pc.less(chunk[definition.time], before), pc.greater_equal(chunk[definition.source.arrived], before))
+        late = pc.and_(pc.less(chunk[definition.time], before),
+                       pc.greater_equal(chunk[definition.source.arrived], before))
         tally.late += pc.sum(late).as_py() or 0
     return chunk
 
@@ -246,8 +252,8 @@ def _refuse_misfits(tally: Tally) -> None:
 def _nothing_left(definition: Definition, window: Window, tally: Tally) -> DataUnusable:
     why = ", ".join(f"{rows:,} {reason}" for reason, rows in tally.dropped.items()) or "none had arrived"
     span = f"from {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}" if window.start else f"before {window.end:%Y-%m-%d}"
-    return DataUnusable(f"No row of {shown(definition.source.data)} is in the window {span}: of {tally.read:,} read, {why}.",
-                        remedy="Check the source, `time`, `[window] days` and the date given by --as-of.")
+    return DataUnusable(f"No row of {shown(definition.source.data)} is in the window {span}: of {tally.read:,} read, "
+                        f"{why}.", remedy="Check the source, `time`, `[window] days` and the date given by --as-of.")
 
 
 def _chosen(definition: Definition, spool: Spool) -> tuple[NDArray[np.int64], int]:
@@ -281,15 +287,17 @@ def _same_as_next(keys: list[NDArray[Any]], order: NDArray[np.int64]) -> NDArray
     return np.append(same, False)
 
 
-def _stored(spool: Spool, order: NDArray[np.int64], columns: tuple[Column, ...], folder: Path, dated: str | None) -> TableFile:
+def _stored(spool: Spool, order: NDArray[np.int64], columns: tuple[Column, ...], path: Path,
+            pass_bytes: int) -> TableFile:
     """Write the chosen rows in order; a table larger than memory takes several passes over the spool."""
     ends = np.cumsum([table.num_rows for table in spool])
-    row_bytes = max(1, sum(table.nbytes for table in spool) // int(ends[-1]))
-    with TableFile(folder / "snapshot.parquet", columns) as file:
-        for block in file.blocks(order, row_bytes):
+    starts = np.append(0, ends[:-1])
+    row_bytes = sum(table.nbytes for table in spool) // int(ends[-1]) + 1
+    size = max(1, pass_bytes // (row_bytes * ROW_GROUP)) * ROW_GROUP
+    with TableFile(path, columns) as file:
+        for block in (order[first:first + size] for first in range(0, len(order), size)):
             pieces, places = [], []
-            for number, end in enumerate(ends):
-                start = end - (ends[number] - (ends[number - 1] if number else 0))
+            for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
                 mine = np.flatnonzero((block >= start) & (block < end))
                 if len(mine):
                     pieces.append(spool[number].take(pa.array(block[mine] - start)))

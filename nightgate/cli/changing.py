@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import date
 
 from nightgate.cli.parsing import Answer, Commands
-from nightgate.definition.loading import definition_path
 from nightgate.errors import FileMissing, UsageError
 from nightgate.records import RunRecord, read_record, run_numbers, write_record
 from nightgate.settings import Settings, settings
@@ -32,6 +31,7 @@ def add(commands: Commands) -> None:
 
 def rollback(arguments: argparse.Namespace) -> Answer:
     """Point to an earlier release, verify it, and let the registry follow."""
+    from nightgate.definition.loading import definition_path
     from nightgate import registry, releases
 
     place, model = settings(), arguments.model
@@ -72,6 +72,7 @@ def reject(arguments: argparse.Namespace) -> Answer:
 
 def remove(arguments: argparse.Namespace) -> Answer:
     """Remove a model: definition, contracts, runs, releases, registered versions; ask first."""
+    from nightgate.definition.loading import definition_path
     from nightgate import registry, runs
 
     place, model = settings(), arguments.model

@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands
-from nightgate.definition.loading import definition_path, load_definition, model_names
 from nightgate.errors import FileMissing, UsageError
 from nightgate.records import RunRecord, history, read_record, run_numbers
 from nightgate.reports.document import Callout, Document, Facts, Heading, Part, Table
@@ -32,6 +31,8 @@ def add(commands: Commands) -> None:
 
 def status(arguments: argparse.Namespace) -> Answer:
     """Show where each model stands."""
+    from nightgate.definition.loading import model_names
+
     place = settings()
     names = [arguments.model] if arguments.model else model_names(place.models)
     values = [_status(place, name) for name in names]
@@ -105,6 +106,7 @@ def report(arguments: argparse.Namespace) -> Answer:
 
 
 def _status(place: Settings, name: str) -> dict[str, Any]:
+    from nightgate.definition.loading import definition_path, load_definition
     from nightgate.releases import champion_of
     from nightgate.runs import holder_of
 
@@ -128,6 +130,8 @@ def _next(cron: str, timezone: str) -> str:
 
 def _known(model: str) -> Settings:
     """Return the settings; raise FileMissing when the model is neither defined nor has runs."""
+    from nightgate.definition.loading import definition_path
+
     place = settings()
     if not run_numbers(place.store, model):
         definition_path(place.models, model)

@@ -6,7 +6,6 @@ from datetime import date
 from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands, pairs
-from nightgate.definition.loading import definition_path, model_names
 from nightgate.errors import NightgateError, UsageError
 from nightgate.settings import Settings, settings
 
@@ -25,6 +24,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Retrain one model after the other; the worst exit code is the answer's."""
+    from nightgate.definition.loading import definition_path, model_names
+
     place = settings()
     names = model_names(place.models) if arguments.all else arguments.models
     if not names:

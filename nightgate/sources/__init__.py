@@ -1,4 +1,4 @@
-"""Where rows come from: files, databases, scikit-learn's shipped data and the simulated stream, as chunks of bounded size."""
+"""Where rows come from: files, databases, scikit-learn's data and the simulated stream, as chunks of bounded size."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def read_chunks(source: Source, root: Path, *, start: datetime | None = None,
         names = named(chunk.column_names, shown(source.data))
         if seen is None:
             seen = names
-        yield chunk.rename_columns(names)
+        yield chunk.rename_columns(names).replace_schema_metadata(chunk.schema.metadata)
     if seen is None:
         raise DataUnusable(f"{shown(source.data)} holds no row.", remedy="Look at the source; a model needs rows.")
 
@@ -85,7 +85,7 @@ def gathered(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def named(found: list[str], place: str) -> list[str]:
-    """Return column names, trimmed, an empty one by its number; raise DataUnusable for names that cannot be told apart."""
+    """Return column names, trimmed, an empty one by its number; raise DataUnusable for names that clash."""
     names = [name.strip() or f"column_{number}" for number, name in enumerate(found, start=1)]
     if len(names) > MOST_COLUMNS:
         raise DataUnusable(f"{place} has {len(names):,} columns; at most {MOST_COLUMNS:,} are read.",

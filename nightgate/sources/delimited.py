@@ -29,7 +29,7 @@ BLOCK = 1 << 24
 
 FREE_UNPACKED = 1 << 26
 MOST_TIMES = 200
-"""Beyond 64 MB, a compressed file may unpack to at most 200 times its size: real tables reach 5 to 50, bombs 1,000 and more."""
+"""Beyond 64 MB, a file may unpack to at most 200 times its size: real tables reach 5 to 50, bombs 1,000 and more."""
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip"}
 
@@ -47,7 +47,7 @@ def read_delimited(stream: IO[bytes], place: str, source: Source) -> Iterator[pa
                            remedy="Fetch or write the file again; nothing was stored.") from None
 
 
-def _rows(stream: io.BufferedReader, place: str, source: Source) -> Iterator[pa.Table]:
+def _rows(stream: "io.BufferedReader[_Bounded]", place: str, source: Source) -> Iterator[pa.Table]:
     from pyarrow import csv as arrow_csv
 
     head = _head(stream, place, source.encoding)
@@ -55,15 +55,16 @@ def _rows(stream: io.BufferedReader, place: str, source: Source) -> Iterator[pa.
     first = next(csv.reader(io.StringIO(head), delimiter=separator), [])
     with_header = has_header(head, separator)
     names = first if with_header else [f"column_{number}" for number in range(1, len(first) + 1)]
+    numbered = [str(number) for number in range(len(names))]  # names may repeat here; told later
     wrong = _WrongRows()
     try:
         reader = arrow_csv.open_csv(
             stream,
-            read_options=arrow_csv.ReadOptions(column_names=[str(number) for number in range(len(names))],
-                                               skip_rows=0, block_size=BLOCK, encoding=source.encoding, use_threads=False),
+            read_options=arrow_csv.ReadOptions(column_names=numbered, block_size=BLOCK, encoding=source.encoding,
+                                               use_threads=False),
             parse_options=arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True,
                                                  invalid_row_handler=wrong.note),
-            convert_options=arrow_csv.ConvertOptions(column_types={str(n): pa.string() for n in range(len(names))},
+            convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(numbered, pa.string()),
                                                      strings_can_be_null=False))
         skip = int(with_header)
         for batch in reader:
@@ -94,11 +95,11 @@ class _WrongRows:
         rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
         return DataUnusable(f"{place}: {rows} with another number of values than {expected} "
                             f"(separator {separator!r}): {', '.join(self.examples)}.",
-                            remedy="A single one at the end: the file was cut off, fetch it again. Many: set `separator` "
-                                   "under [source], or quote values that contain it.")
+                            remedy="A single one at the end: the file was cut off, fetch it again. Many: set "
+                                   "`separator` under [source], or quote values that contain it.")
 
 
-def _head(stream: io.BufferedReader, place: str, encoding: str) -> str:
+def _head(stream: "io.BufferedReader[_Bounded]", place: str, encoding: str) -> str:
     """Return the first complete lines as text without consuming them."""
     raw = stream.peek(HEAD)[:HEAD]
     if not raw.strip(b"\x00 \r\n\t\xef\xbb\xbf"):
@@ -129,7 +130,7 @@ def guessed_separator(head: str) -> str:
 
 
 def has_header(head: str, separator: str) -> bool:
-    """Say whether the first line names columns: it repeats no number, and no column is all numbers from the first line on."""
+    """Say whether the first line names columns: nowhere does a number stand above a number."""
     rows = [row for row in csv.reader(io.StringIO(head), delimiter=separator) if row][:20]
     if len(rows) < 2:
         return not any(map(_is_number, rows[0])) if rows else True
@@ -148,8 +149,8 @@ def _told(error: Exception, place: str, encoding: str, stream: IO[bytes]) -> Dat
     text = str(error)
     if isinstance(error, UnicodeError) or "UTF8" in text or "utf-8" in text.lower():
         return DataUnusable(f"{place} is not {encoding}{_where(text)}.",
-                            remedy="Set `encoding` under [source]: most such files are \"cp1252\" (Western Windows), else "
-                                   "\"latin-1\", or \"utf-16\" when every second byte is 0.")
+                            remedy="Set `encoding` under [source]: most such files are \"cp1252\" (Western Windows), "
+                                   "else \"latin-1\", or \"utf-16\" when every second byte is 0.")
     if "straddl" in text or "block" in text:
         return DataUnusable(f"{place} has a row longer than {BLOCK >> 20} MB.",
                             remedy="A quote that is never closed makes one row of many; find and close it.")
@@ -213,7 +214,7 @@ class _Bounded(io.RawIOBase):
         content = self.stream.read(len(buffer))
         self.given += len(content)
         if self.given > self.limit:
-            raise DataUnusable(f"{self.place} unpacks to more than {self.limit:,} bytes, over {MOST_TIMES} times its size: "
-                               "no honest table does.", remedy="If it is one after all, unpack it yourself.")
+            raise DataUnusable(f"{self.place} unpacks to more than {self.limit:,} bytes, over {MOST_TIMES} times its "
+                               "size: no honest table does.", remedy="If it is one after all, unpack it yourself.")
         buffer[:len(content)] = content
         return len(content)

@@ -98,7 +98,7 @@ def reached(place: str) -> Iterator[None]:
 
 
 def cut_off(place: str, reason: str) -> DataUnusable:
-    return DataUnusable(f"{place} ends in the middle or is damaged: {reason.splitlines()[0][:200] if reason else 'no end'}.",
+    return DataUnusable(f"{place} ends in the middle or is damaged: {(reason or 'no end').splitlines()[0][:200]}.",
                         remedy="Fetch or write the file again; nothing was stored.")
 
 
@@ -129,6 +129,7 @@ def _aligned(chunk: pa.Table, first: list[str], place: str) -> pa.Table:
     """Return the chunk with the first file's order of columns; raise DataUnusable when they are not the same ones."""
     absent, extra = [*{*first} - {*chunk.column_names}], [*{*chunk.column_names} - {*first}]
     if absent or extra or len(first) != len(chunk.column_names):
-        raise DataUnusable(f"{place} has other columns than the files before it: lacks {sorted(absent)[:5] or 'none'}, has "
-                           f"besides {sorted(extra)[:5] or 'none'}.", remedy="Give all files of a source the same columns.")
+        raise DataUnusable(f"{place} has other columns than the files before it: lacks {sorted(absent)[:5] or 'none'}, "
+                           f"has besides {sorted(extra)[:5] or 'none'}.",
+                           remedy="Give all files of a source the same columns.")
     return chunk.select(first)

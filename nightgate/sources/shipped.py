@@ -12,7 +12,8 @@ SHIPPED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 def shipped(name: str) -> Iterator[pa.Table]:
     """Yield one of the data sets; raise DefinitionError for a name that is none."""
     if name not in SHIPPED:
-        raise DefinitionError(f"source.data: scikit-learn ships no `{name}` here.", remedy=f"There is {', '.join(SHIPPED)}.")
+        raise DefinitionError(f"source.data: scikit-learn ships no `{name}` here.",
+                              remedy=f"There is {', '.join(SHIPPED)}.")
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")(as_frame=True)

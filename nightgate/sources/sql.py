@@ -107,7 +107,8 @@ def _told(error: "SQLAlchemyError", url: str) -> NightgateError:
 
     reason = without_secrets(str(getattr(error, "orig", None) or error), url).strip().splitlines()[0]
     if isinstance(error, exc.DataError):
-        return DataUnusable(f"{shown(url)}: the query failed on a value: {reason}.", remedy="Mend the data or the query.")
+        return DataUnusable(f"{shown(url)}: the query failed on a value: {reason}.",
+                            remedy="Mend the data or the query.")
     if isinstance(error, exc.ProgrammingError | exc.NotSupportedError | exc.ArgumentError | exc.StatementError) and (
             not isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError)):
         return DefinitionError(f"{shown(url)} refuses source.query: {reason}.", remedy="Mend the query.")

@@ -4,7 +4,6 @@ Values of CSV files are text at first and take the narrowest family that all of 
 keep their type; text among them becomes a date when every value is written as one.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
@@ -16,7 +15,8 @@ from nightgate.definition.model import Columns
 from nightgate.errors import DataUnusable
 
 ARROW: dict[ColumnType, pa.DataType] = {
-    "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(), "text": pa.string(), "date": pa.timestamp("us"),
+    "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(), "text": pa.string(),
+    "date": pa.timestamp("us"),
 }
 TEXT = pa.dictionary(pa.int32(), pa.string())
 UNTYPED = {b"nightgate": b"untyped"}
@@ -27,7 +27,7 @@ _SPELT: dict[ColumnType, str] = {
     "boolean": r"^(?i:true|false)$",
     "integer": r"^-?(0|[1-9][0-9]{0,18})$",  # `007` is a code, not a number
     "number": r"^-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$|^[+-]?(?i:inf|infinity)$",
-    "date": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$",
+    "date": r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$",
 }
 _BEYOND_FLOAT = r"^-?[0-9]{16,}$"
 """Whole numbers a float may round (2^53 has 16 digits): they are no `number`."""
@@ -44,7 +44,7 @@ class Reading:
 
 
 def tidy(chunk: pa.Table, reading: Reading) -> pa.Table:
-    """Return the chunk with text trimmed and as dictionary, blanks and spellings of missing as null, other types settled.
+    """Return the chunk with text trimmed and as dictionary, blanks and spellings of missing as null, others settled.
 
     Raises DataUnusable for a column of lists, records or bytes.
     """
@@ -101,7 +101,8 @@ def _whole(array: pa.Array) -> pa.Array:
 def _moment(name: str, array: pa.Array, zone: tzinfo) -> pa.Array:
     try:
         if getattr(array.type, "tz", None) is not None:
-            return pc.local_timestamp(array.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.timestamp("us", str(zone))))
+            array = array.cast(pa.timestamp("us", "UTC"), safe=False)
+            return pc.local_timestamp(array.cast(pa.timestamp("us", str(zone))))
         return array.cast(pa.timestamp("us"), safe=pa.types.is_date(array.type))
     except pa.ArrowInvalid:
         raise DataUnusable(f"Column `{name}` holds a point in time beyond what a date can say.",
@@ -113,8 +114,10 @@ def fitted(array: pa.Array, family: ColumnType, reading: Reading) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         if family == "text":
             return array
-        values = _parsed(array.dictionary, family, reading)
-        return values.take(array.indices)
+        values = array.dictionary
+        if family == "integer":  # `3.0` is 3: some tools write whole numbers so as soon as one is missing
+            values = pc.replace_substring_regex(values, rf"^(-?[0-9]+)[{reading.decimal}]0+$", r"\1")
+        return _parsed(values, family, reading).take(array.indices)
     if array.type == ARROW[family]:
         return array
     if pa.types.is_null(array.type):
@@ -142,7 +145,8 @@ def _changed(array: pa.Array, family: ColumnType) -> pa.Array:
 def _parsed(values: pa.Array, family: ColumnType, reading: Reading) -> pa.Array:
     if family in ("number", "integer"):
         if reading.decimal != ".":
-            values = pc.if_else(pc.match_substring(values, "."), None, pc.replace_substring(values, reading.decimal, "."))
+            pointed = pc.replace_substring(values, reading.decimal, ".")
+            values = pc.if_else(pc.match_substring(values, "."), None, pointed)
         values = pc.if_else(pc.match_substring_regex(values, r"^(?i:nan)$"), None, values)
     if family == "date":
         values = pc.replace_substring_regex(values, r"^([0-9]{2})\.([0-9]{2})\.([0-9]{4})", r"\3-\2-\1")
@@ -195,13 +199,14 @@ class Guess:
         """Narrow by one tidy array."""
         self.untyped |= untyped
         if pa.types.is_dictionary(array.type):
-            self._narrow(array.dictionary, reading)
+            # a filter leaves values in the dictionary that no row has any more
+            self._narrow(array.dictionary.take(pc.unique(array.indices).drop_null()), reading)
         elif not pa.types.is_null(array.type):
             self.native.add(next(family for family, kind in ARROW.items() if kind == array.type))
 
     def _narrow(self, values: pa.Array, reading: Reading) -> None:
         values = values.drop_null()
-        if not len(values):
+        if not len(values) or pc.all(is_missing_spelling(values)).as_py():
             return
         self.seen = True
         for part in (values[:64], values):  # most families are out after a few values
@@ -232,15 +237,6 @@ def declared(columns: Columns, time: str | None, arrived: str | None) -> dict[st
             **{name: "date" for name in (time, arrived) if name is not None}}
 
 
-def decide_types(chunks: Iterable[pa.Table], stated: dict[str, ColumnType], numeric: tuple[str, ...],
-                 reading: Reading) -> dict[str, ColumnType]:
-    """Return the type of every column of tidy chunks: the stated one, else the narrowest that all values fit."""
-    guesses: dict[str, Guess] = {}
-    for chunk in chunks:
-        learn(guesses, chunk, frozenset(stated), reading)
-    return settle(guesses, stated, numeric)
-
-
 def learn(guesses: dict[str, Guess], chunk: pa.Table, known: frozenset[str], reading: Reading) -> None:
     """Narrow the guesses of all columns that are not known, by one tidy chunk."""
     untyped = (chunk.schema.metadata or {}).get(b"nightgate") == b"untyped"
@@ -256,8 +252,3 @@ def settle(guesses: dict[str, Guess], stated: dict[str, ColumnType], numeric: tu
     return {name: "number" if name in numeric and family not in ("integer", "number") else family
             for name, family in found.items()}
 
-
-def parts(table: pa.Table, rows: int) -> Iterator[pa.Table]:
-    """Cut a table into pieces of at most `rows` rows."""
-    for start in range(0, table.num_rows, rows):
-        yield table.slice(start, rows)

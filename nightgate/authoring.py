@@ -1,0 +1,155 @@
+"""Making a model: from data and a target to a definition and its contracts, written together or not at all."""
+
+import contextlib
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from nightgate.datasets import Dataset
+from nightgate.definition.model import Definition, Task
+from nightgate.errors import UsageError
+from nightgate.guessing import Guesses, definition_text, guess
+from nightgate.settings import Settings
+
+SAMPLE_ROWS = 100_000
+"""Rows from which is guessed."""
+
+BOUNDARIES = ("raw", "features", "predictions", "metrics")
+SCHEMA = "definition.schema.json"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the author says of a new model; None and empty are guessed."""
+
+    name: str
+    source: dict[str, str]
+    target: str
+    entity: tuple[str, ...] = ()
+    time: str | None = None
+    task: Task | None = None
+    positive: str | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `new` wrote, what it guessed and what it found."""
+
+    definition: Path
+    contracts: tuple[Path, ...]
+    guesses: Guesses
+    rows: int
+
+
+def make(settings: Settings, wanted: Wanted) -> Made:
+    """Write a model's definition and contracts. Raises UsageError when the model exists or an argument is wrong, and what
+    reading the data raises; nothing is written then."""
+    from nightgate import features
+    from nightgate.contracts import inference
+
+    path, contracts = _places(settings, wanted.name)
+    snapshot = _collect(settings, _provisional(wanted))
+    guesses = _guess(wanted, snapshot)
+    salt = hashlib.sha256(f"{wanted.name} {wanted.target}".encode()).hexdigest()[:8]
+    definition = _defined(wanted, guesses, salt)
+    if (definition.time, definition.entity) != (wanted.time, wanted.entity):
+        snapshot = _collect(settings, definition)
+    guesses = _without_leaks(settings, definition, snapshot, guesses)
+    definition = _defined(wanted, guesses, salt)
+    table = features.engineer(definition, settings, snapshot)
+    with settings.store.local_copy(snapshot.uri) as raw, settings.store.local_copy(table.uri) as engineered:
+        suites = (inference.infer_raw(raw, definition, snapshot.columns),
+                  inference.infer_features(engineered, definition, table.columns),
+                  inference.infer_predictions(definition), inference.infer_metrics(definition))
+    texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt), *map(_json, suites)]
+    _write([path, *contracts], texts)
+    (path.parent / SCHEMA).write_text(_json(Definition.model_json_schema()), encoding="utf-8")
+    return Made(path, tuple(contracts), guesses, snapshot.rows)
+
+
+def _places(settings: Settings, name: str) -> tuple[Path, list[Path]]:
+    path = settings.models / f"{name}.toml"
+    contracts = [settings.contracts_of(name) / f"{boundary}.json" for boundary in BOUNDARIES]
+    for taken in (path, *contracts):
+        if taken.exists():
+            raise UsageError(f"{taken.relative_to(settings.root)} exists already.",
+                             remedy=f"Take another name, or `nightgate remove {name}` first.")
+    return path, contracts
+
+
+def _provisional(wanted: Wanted) -> Definition:
+    """Return a definition that is good enough to collect by."""
+    return _validated({"name": wanted.name, "task": "regression", "target": wanted.target, "entity": list(wanted.entity),
+                       "time": wanted.time, "source": wanted.source})
+
+
+def _defined(wanted: Wanted, guesses: Guesses, salt: str) -> Definition:
+    return _validated({"name": wanted.name, "task": guesses.task, "target": wanted.target, "positive": guesses.positive,
+                       "entity": list(guesses.entity), "time": guesses.time, "source": wanted.source,
+                       "columns": {"exclude": list(guesses.excluded), "text": list(guesses.text)}, "training": {"salt": salt}})
+
+
+def _validated(values: dict[str, Any]) -> Definition:
+    from pydantic import ValidationError
+
+    try:
+        return Definition.model_validate({key: value for key, value in values.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.",
+                         remedy="A model's name has small letters, digits and _, and starts with a letter.") from None
+
+
+def _collect(settings: Settings, definition: Definition) -> Dataset:
+    from nightgate import snapshots
+
+    today = datetime.now(ZoneInfo(definition.schedule.timezone)).date()
+    return snapshots.collect(definition, settings, as_of=today).dataset
+
+
+def _guess(wanted: Wanted, snapshot: Dataset) -> Guesses:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(snapshot.uri) as file:
+        table = pa.Table.from_batches([next(file.iter_batches(SAMPLE_ROWS))])
+    types = {column.name: column.type for column in snapshot.columns}
+    return guess(table, types, target=wanted.target, entity=wanted.entity, time=wanted.time, task=wanted.task,
+                 positive=wanted.positive)
+
+
+def _without_leaks(settings: Settings, definition: Definition, snapshot: Dataset, guesses: Guesses) -> Guesses:
+    """Exclude what gives the target away, until nothing does."""
+    from nightgate import features, leakage
+    from nightgate.splits import holdout_split
+    from nightgate.tables import read_table
+
+    excluded = dict(guesses.excluded)
+    while True:
+        trial = definition.model_copy(update={"columns": definition.columns.model_copy(update={"exclude": tuple(excluded)})})
+        table = read_table(features.engineer(trial, settings, snapshot), trial)
+        found = [leak for leak in leakage.find(trial, table, holdout_split(table, trial))
+                 if leak.stops and leak.kind != "equal rows" and not excluded.keys() >= set(leak.columns)]
+        if not found or not (set(table.frame.columns) - {name for leak in found for name in leak.columns}):
+            return replace(guesses, excluded=excluded)
+        for leak in found:
+            excluded |= {name: f"leak: {leak.evidence}" for name in leak.columns if name in snapshot.names}
+
+
+def _write(paths: list[Path], texts: list[str]) -> None:
+    """Write files together or not at all."""
+    with contextlib.ExitStack() as undo:
+        for path, text in zip(paths, texts, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            undo.callback(path.unlink, missing_ok=True)
+            path.write_text(text, encoding="utf-8")
+        undo.pop_all()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+

@@ -1,0 +1,3 @@
+"""SHIM"""
+def explain(result, *, model=""):
+    return "broken", "mend"

@@ -1,0 +1,110 @@
+"""Candidates: the families of models that a night tries, as plain scikit-learn pipelines."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from nightgate.definition.model import Candidate, Definition, Scalar, Task
+from nightgate.errors import DefinitionError
+from nightgate.importing import imported
+from nightgate.tables import numeric_and_categorical
+
+BASELINE = "baseline"
+"""The trivial candidate: it never wins, and whoever does not beat it is not deployed."""
+
+RARE = 10
+"""Rows below which a category is encoded as infrequent: its own column would be noise."""
+
+FOREST_SHARE = 0.1
+FOREST_ROWS = 50_000
+"""Rows from which a tree of a forest sees a tenth of them: more make it slower, not better (bagging averages it out)."""
+
+SHORT: Mapping[str, Mapping[Task, str]] = {
+    "logistic": {"binary": "sklearn.linear_model.LogisticRegression", "multiclass": "sklearn.linear_model.LogisticRegression"},
+    "linear": {"regression": "sklearn.linear_model.Ridge"},
+    "forest": {"binary": "sklearn.ensemble.RandomForestClassifier", "multiclass": "sklearn.ensemble.RandomForestClassifier",
+               "regression": "sklearn.ensemble.RandomForestRegressor"},
+    "boosting": {"binary": "sklearn.ensemble.HistGradientBoostingClassifier",
+                 "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
+                 "regression": "sklearn.ensemble.HistGradientBoostingRegressor"}}
+
+_LINEAR = Candidate(estimator="linear", search={"alpha": [0.1, 1.0, 10.0, 100.0]})
+_LOGISTIC = Candidate(estimator="logistic", parameters={"max_iter": 1_000}, search={"C": [0.01, 0.1, 1.0]})
+_FOREST = Candidate(estimator="forest", parameters={"min_samples_leaf": 2})
+_BOOSTING = Candidate(estimator="boosting", search={"learning_rate": [0.05, 0.1], "max_leaf_nodes": [15, 31]})
+
+
+def candidates_of(definition: Definition) -> dict[str, Candidate]:
+    """Return the definition's candidates, or the task's default ones; the trivial baseline is always the first."""
+    first = "sklearn.dummy.DummyRegressor" if definition.task == "regression" else "sklearn.dummy.DummyClassifier"
+    strategy = "mean" if definition.task == "regression" else "prior"
+    baseline = Candidate(estimator=first, preprocess="none", parameters={"strategy": strategy})
+    linear = {"linear": _LINEAR} if definition.task == "regression" else {"logistic": _LOGISTIC}
+    chosen = definition.candidates or {**linear, "forest": _FOREST, "boosting": _BOOSTING}
+    return {BASELINE: baseline, **chosen}
+
+
+def estimator_address(candidate: Candidate, task: Task) -> str:
+    """Return the import path of a candidate's class. Raises DefinitionError when the short name does not fit the task."""
+    if candidate.estimator not in SHORT:
+        return candidate.estimator
+    address = SHORT[candidate.estimator].get(task)
+    if address is None:
+        raise DefinitionError(f"candidates: `{candidate.estimator}` is not for a {task} model.",
+                              remedy="Use `linear` for numbers, `logistic` for classes; `forest` and `boosting` do both.")
+    return address
+
+
+def pipeline(name: str, candidate: Candidate, task: Task, settings: Mapping[str, Scalar], frame: pd.DataFrame, *,
+             seed: int, threads: int, rows: int) -> Pipeline:
+    """Return an unfitted pipeline: columns as the estimator likes them, then the estimator with its settings."""
+    kind = imported(estimator_address(candidate, task), f"candidates.{name}.estimator")
+    given: dict[str, Any] = {**candidate.parameters, **settings}
+    try:
+        known = kind().get_params()
+        estimator: BaseEstimator = kind(**_defaults(candidate, known, given, seed=seed, threads=threads, rows=rows))
+    except TypeError as error:
+        raise DefinitionError(f"candidates.{name}: {kind.__name__} refuses its parameters: {error}.",
+                              remedy="`nightgate check` names those it takes.") from None
+    return Pipeline([("columns", _columns(name, candidate, kind.__name__, frame)), ("model", estimator)])
+
+
+def _defaults(candidate: Candidate, known: Mapping[str, Any], given: Mapping[str, Any], *, seed: int, threads: int,
+              rows: int) -> dict[str, Any]:
+    """Return the parameters with what every estimator gets that takes it: the seed and the number of threads."""
+    found = dict(given)
+    if "random_state" in known:
+        found.setdefault("random_state", seed)
+    if "n_jobs" in known and candidate.estimator != "logistic":
+        found.setdefault("n_jobs", threads)
+    if candidate.estimator == "forest" and rows >= FOREST_ROWS:
+        found.setdefault("max_samples", FOREST_SHARE)
+    return found
+
+
+def _columns(name: str, candidate: Candidate, kind: str, frame: pd.DataFrame) -> Any:
+    how = candidate.preprocess or _suits(candidate, kind)
+    if how == "none":
+        return "passthrough"
+    if ":" in how:
+        own = imported(how, f"candidates.{name}.preprocess")
+        return own() if isinstance(own, type) or callable(own) else own
+    numeric, categorical = numeric_and_categorical(frame)
+    if how == "ordinal":
+        encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
+        return ColumnTransformer([("numeric", "passthrough", numeric), ("categorical", encode, categorical)])
+    scale = Pipeline([("impute", SimpleImputer(strategy="median", add_indicator=True)), ("scale", StandardScaler())])
+    encode = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE)
+    return ColumnTransformer([("numeric", scale, numeric), ("categorical", encode, categorical)], sparse_threshold=1.0)
+
+
+def _suits(candidate: Candidate, kind: str) -> str:
+    """Return the encoding that a family likes: trees split ordinal codes, everything else needs columns of its own."""
+    trees = ("Forest", "Boosting", "Tree", "LGBM", "XGB", "CatBoost")
+    return "ordinal" if candidate.estimator in ("forest", "boosting") or any(word in kind for word in trees) else "onehot"

@@ -1,0 +1,53 @@
+"""What an estimator's own signature takes, kept by version so that `nightgate check` need not import scikit-learn."""
+
+import difflib
+import importlib.metadata
+import inspect
+import json
+from pathlib import Path
+
+from nightgate.definition.model import Candidate, Task
+from nightgate.errors import DefinitionError
+
+SHORT_CLASSES = {
+    "logistic": "sklearn.linear_model.LogisticRegression", "linear": "sklearn.linear_model.Ridge",
+    "forest": "sklearn.ensemble.RandomForestClassifier", "boosting": "sklearn.ensemble.HistGradientBoostingClassifier"}
+
+
+def unknown_parameters(candidate: Candidate, task: Task, cache: Path) -> list[str]:
+    """Return a sentence for each parameter that the estimator does not take. `cache` is a JSON file, made when absent."""
+    address = SHORT_CLASSES.get(candidate.estimator, candidate.estimator)
+    if candidate.estimator in ("forest", "boosting") and task == "regression":
+        address = address.replace("Classifier", "Regressor")
+    try:
+        known = _signature(address, cache)
+    except DefinitionError as error:
+        return [error.message]
+    found = []
+    for name in (*candidate.parameters, *candidate.search):
+        if known and name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            found.append(f"`{name}` is no parameter of {address.rpartition('.')[2]}; "
+                         + (f"did you mean `{close[0]}`?" if close else f"it takes {', '.join(known)}"))
+    return found
+
+
+def _signature(address: str, cache: Path) -> tuple[str, ...]:
+    """Return the parameters' names; empty for a class that takes any."""
+    package = address.partition(".")[0]
+    distribution = {"sklearn": "scikit-learn"}.get(package, package)
+    try:
+        key = f"{address} {importlib.metadata.version(distribution)}"
+    except importlib.metadata.PackageNotFoundError:
+        key = ""  # the project's own code changes without a version
+    kept = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else {}
+    if key in kept:
+        return tuple(kept[key])
+    from nightgate.importing import imported
+
+    parameters = inspect.signature(imported(address, "estimator")).parameters.values()
+    names = () if any(each.kind is each.VAR_KEYWORD for each in parameters) else tuple(each.name for each in parameters)
+    if key:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.write_text(json.dumps({**kept, key: names}), encoding="utf-8")
+    return names
