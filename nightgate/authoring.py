@@ -50,6 +50,7 @@ def make(settings: Settings, wanted: Wanted) -> Made:
     reading the data raises; nothing is written then."""
     from nightgate import features
     from nightgate.contracts import inference
+    from nightgate.tables import read_table
 
     path, contracts = _places(settings, wanted.name)
     snapshot = _collect(settings, _provisional(wanted))
@@ -64,7 +65,8 @@ def make(settings: Settings, wanted: Wanted) -> Made:
     with settings.store.local_copy(snapshot.uri) as raw, settings.store.local_copy(table.uri) as engineered:
         suites = (inference.infer_raw(raw, definition, snapshot.columns),
                   inference.infer_features(engineered, definition, table.columns),
-                  inference.infer_predictions(definition), inference.infer_metrics(definition))
+                  inference.infer_predictions(definition, read_table(table, definition).classes),
+                  inference.infer_metrics(definition))
     texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt), *map(_json, suites)]
     _write([path, *contracts], texts)
     (path.parent / SCHEMA).write_text(_json(Definition.model_json_schema()), encoding="utf-8")

@@ -26,9 +26,9 @@ from nightgate.definition.model import Definition
 from nightgate.errors import DefinitionError
 from nightgate.hashing import Hashes, row_hashes
 from nightgate.settings import Settings
-from nightgate.snapshots import reading_of, working_folder
+from nightgate.snapshots import reading_of
 from nightgate.sources.types import Guess, fitted, learn, settle, tidy
-from nightgate.spool import Spool
+from nightgate.spool import Spool, working_folder
 from nightgate.tablefiles import ROW_GROUP, TableFile
 
 FOLDER = "features"
@@ -45,7 +45,7 @@ def engineer(definition: Definition, settings: Settings, snapshot: Dataset) -> D
     `nightgate_row` and `nightgate_group`. Raises DefinitionError for an own function that fails or looks at other rows.
     """
     reading = reading_of(definition)
-    with working_folder(settings) as folder:
+    with working_folder(settings.store) as folder:
         spool, guesses = Spool(folder), dict[str, Guess]()
         for table in _tables(settings, snapshot):
             made = tidy(_engineered(definition, table, snapshot), reading)
@@ -148,7 +148,7 @@ def _identities(definition: Definition, table: pa.Table) -> dict[str, Hashes]:
     return {ROW: rows, GROUP: row_hashes(table.select(list(definition.entity))) if definition.entity else rows}
 
 
-DTYPES: dict[ColumnType, str] = {"integer": "float64", "number": "float64", "boolean": "boolean", "text": "str",
+DTYPES: dict[ColumnType, Any] = {"integer": "float64", "number": "float64", "boolean": "boolean", "text": "str",
                                  "date": "datetime64[us]"}
 """What a column is in a frame, whatever values happen to be in it."""
 

@@ -8,9 +8,7 @@ stored by event time, then by a hash of what identifies them: the same rows give
 came.
 """
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -24,13 +22,13 @@ from numpy.typing import NDArray
 
 from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.definition.model import Definition
-from nightgate.errors import DataUnusable, StoreError
+from nightgate.errors import DataUnusable
 from nightgate.hashing import row_hashes
 from nightgate.privacy import masking_key, shielded
 from nightgate.settings import Settings
 from nightgate.sources import read_chunks, shown
 from nightgate.sources.types import Guess, Reading, declared, fitted, is_missing_spelling, learn, settle, tidy
-from nightgate.spool import MEMORY, Spool
+from nightgate.spool import MEMORY, Spool, working_folder
 from nightgate.tablefiles import ROW_GROUP, TableFile
 
 FOLDER = "snapshots"
@@ -108,7 +106,7 @@ def collect(definition: Definition, settings: Settings, *, as_of: date,
     the key file cannot be used; and what `read_chunks` raises. Nothing is left behind then.
     """
     window, tally, reading = window_of(definition, as_of), Tally(types=dict(types or {})), reading_of(definition)
-    with working_folder(settings) as folder:
+    with working_folder(settings.store) as folder:
         spool = Spool(folder, memory=memory)
         read_window(definition, settings, window, tally, spool)
         _fit(definition, tally, spool, reading)
@@ -127,25 +125,14 @@ def collect(definition: Definition, settings: Settings, *, as_of: date,
     return snapshot
 
 
-@contextlib.contextmanager
-def working_folder(settings: Settings) -> Iterator[Path]:
-    """Give a folder beside the store that is gone afterwards; raise StoreError for what its disk refuses."""
-    base = settings.store.folder("work")
-    try:
-        with tempfile.TemporaryDirectory(dir=base) as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise StoreError(f"{base} cannot be written: {error.strerror or error}.",
-                         remedy="Free some disk space, or set NIGHTGATE_STORE to a disk that has it; nothing was half "
-                                "written.") from error
-
-
 def read_window(definition: Definition, settings: Settings, window: Window, tally: Tally, spool: Spool) -> None:
     """Fill the spool with the window's rows, shielded; settle every column's type."""
     privacy, reading = definition.privacy, reading_of(definition)
     key = masking_key(settings, definition.name) if privacy.mask else b""
-    stated: dict[str, ColumnType] = {**declared(definition.columns, definition.time, definition.source.arrived),
-                                     **tally.types, **dict.fromkeys(privacy.mask, "text")}
+    # what the author declares wins over what was pinned before: it is how a type is changed for good
+    stated: dict[str, ColumnType] = {
+        **tally.types, **declared(definition.columns, definition.time, definition.source.arrived),
+        **dict.fromkeys(privacy.mask, "text")}
     guesses: dict[str, Guess] = {}
     zone = reading.zone
     start = None if window.start is None else window.start.replace(tzinfo=zone)
@@ -229,7 +216,7 @@ def _fitted(chunk: pa.Table, name: str, family: ColumnType, definition: Definiti
 
 def _fit(definition: Definition, tally: Tally, spool: Spool, reading: Reading) -> None:
     """Turn every table of the spool into its types; raise DataUnusable for all values that do not fit at once."""
-    names = [name for name in tally.types if name in spool[0].column_names]
+    names = spool[0].column_names
     for number in range(len(spool)):
         table = spool[number]
         arrays = [_fitted(table, name, tally.types[name], definition, tally, reading) for name in names]

@@ -1,9 +1,14 @@
 """A spool: tables put aside in order, in memory while they are small together, each in a file of its own afterwards."""
 
+import contextlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+
+from nightgate.errors import StoreError
+from nightgate.store import Store
 
 MEMORY = 1 << 30
 """Bytes kept in memory before further tables go to disk."""
@@ -46,3 +51,16 @@ class Spool:
             writer.write_table(table)
         partial.replace(path)
         return path
+
+
+@contextlib.contextmanager
+def working_folder(store: Store) -> Iterator[Path]:
+    """Give a folder beside the store that is gone afterwards; raise StoreError for what its disk refuses."""
+    base = store.folder("work")
+    try:
+        with tempfile.TemporaryDirectory(dir=base) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise StoreError(f"{base} cannot be written: {error.strerror or error}.",
+                         remedy="Free some disk space, or set NIGHTGATE_STORE to a disk that has it; nothing was half "
+                                "written.") from error

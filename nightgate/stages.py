@@ -1,8 +1,9 @@
 """The stages of a retraining as plain functions: what a flow's tasks call, and what a notebook may call."""
 
+import contextlib
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -58,8 +59,14 @@ def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
     """Check a boundary's contract; the result says whether the data may pass."""
     with this.stage(f"gate-{boundary}") as notes:
         suite = read_suite(this.settings.contracts_of(this.run.model) / f"{boundary}.json")
-        with this.settings.store.local_copy(dataset.uri) as path:
-            result = check(suite, path, boundary=boundary, sensitive=frozenset(this.definition.privacy.mask))
+        with this.settings.store.local_copy(dataset.uri) as path, _workplace(this) as folder:
+            result = check(suite, path, boundary=boundary, sensitive=frozenset(this.definition.privacy.mask),
+                           quarantine_to=folder if suite.quarantine else None)
+            if result.kept is not None:
+                kept, _ = this.settings.store.put_file(folder / "kept.parquet", folder="snapshots", suffix=".parquet")
+                aside, _ = this.settings.store.put_file(folder / "quarantined.parquet", folder="quarantine", suffix=".parquet")
+                result = replace(result, kept=kept)
+                notes["quarantine"] = aside
         numbers = GateNumbers(boundary, result.success, result.checks, result.failed + result.errored, result.quarantined,
                               result.seconds, suite.sha256, _broken(result))
         notes.update(gate=numbers, result=result.as_json(), told=_told(result))
@@ -68,6 +75,9 @@ def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
 
 def let_pass(this: Night, dataset: Dataset, result: GateResult) -> Dataset:
     """Return the data that passed; raise ContractBroken with what a person needs to act."""
+    if result.success and result.kept is not None:
+        digest = result.kept.rpartition("/")[2].removesuffix(".parquet")
+        return Dataset(result.kept, digest, dataset.rows - result.quarantined, dataset.columns)
     if result.success:
         return dataset
     message, remedy = explain(result, model=this.run.model)
@@ -289,13 +299,20 @@ def _figures(result: Evaluation, metric: Metric) -> dict[str, float]:
 
 
 def _store_frame(this: Night, frame: pd.DataFrame, folder: str) -> Dataset:
-    with tempfile.TemporaryDirectory(dir=this.settings.store.folder("work")) as work:
-        path = Path(work) / "table.parquet"
+    with _workplace(this) as work:
+        path = work / "table.parquet"
         frame.to_parquet(path, index=False)
         uri, digest = this.settings.store.put_file(path, folder=folder, suffix=".parquet")
     types = tuple(Column(str(name), "text" if kind == object or str(kind) == "str" else "number")
                   for name, kind in frame.dtypes.items())
     return Dataset(uri, digest, len(frame), types)
+
+
+@contextlib.contextmanager
+def _workplace(this: Night) -> Iterator[Path]:
+    """Give a folder for files in the making, on the store's own disk so that a rename puts them in place."""
+    with tempfile.TemporaryDirectory(dir=this.settings.store.folder("work")) as folder:
+        yield Path(folder)
 
 
 def _time(table: Table, split: Split, of: "type[np.ufunc] | object") -> str | None:

@@ -45,7 +45,8 @@ def engineered(folder: Path, definition: Definition, table: pa.Table = ROWS) -> 
     stored = pq.read_table(features.uri)
     assert tuple(stored.column_names) == features.names
     assert stored.num_rows == features.rows
-    return stored.to_pandas()
+    frame: pd.DataFrame = stored.to_pandas()
+    return frame
 
 
 @pytest.fixture
@@ -68,10 +69,10 @@ def test_dates_and_text_become_numbers_and_the_rest_stays(tmp_path: Path) -> Non
     row = frame.loc[3]
     assert (row["at_hour"], row["at_weekday"], row["at_month"]) == (13, 6, 3)
     assert (row["born_year"], row["born_month"], row["born_weekday"], row["born_hour"]) == (2000, 2, 1, 0)
-    assert row["born_days"] == pytest.approx((datetime(2026, 3, 1, 13) - datetime(2000, 2, 29)).total_seconds() / 86_400)
+    assert row["born_days"] == pytest.approx((date(2026, 3, 1) - date(2000, 2, 29)).days + 13 / 24)
     assert (row["note_length"], row["note_words"], row["note_digits"]) == (12, 3, pytest.approx(1 / 12))
     assert frame["x"].tolist()[1] == float("inf")  # a gate's to see
-    assert pd.isna(frame.loc[1, "born_days"])
+    assert np.isnan(frame["born_days"][1])
 
 
 def test_excluded_columns_are_gone_and_what_later_stages_need_stays(tmp_path: Path) -> None:
@@ -90,7 +91,8 @@ def test_types_of_columns_that_pass_stay(tmp_path: Path) -> None:
     features = engineer(definition, project(tmp_path), snapshot)
 
     assert {name: features.type_of(name) for name in ("n", "x", "ok", "kind", "y", "at", "born_year")} == {
-        "n": "integer", "x": "number", "ok": "boolean", "kind": "text", "y": "text", "at": "date", "born_year": "number"}
+        "n": "integer", "x": "number", "ok": "boolean", "kind": "text", "y": "text", "at": "date",
+        "born_year": "number"}
     assert engineer(definition, project(tmp_path), snapshot) == features
 
 
@@ -157,7 +159,7 @@ def test_an_own_function_never_sees_the_target_or_what_is_excluded(tmp_path: Pat
     ("return pd.get_dummies(frame)", "looks at other rows"),
     ("return pd.concat([frame, frame], axis=1)", "twice"),
 ])
-def test_an_own_function_that_cannot_serve_is_told_with_its_line(tmp_path: Path, own: Any, body: str, told: str) -> None:
+def test_an_own_function_that_cannot_serve_is_told(tmp_path: Path, own: Any, body: str, told: str) -> None:
     with pytest.raises(DefinitionError, match=told):
         engineered(tmp_path, own(body))
 
@@ -167,7 +169,7 @@ def test_an_own_function_that_cannot_serve_is_told_with_its_line(tmp_path: Path,
 def test_an_own_function_that_is_not_there_is_told(tmp_path: Path, own: Any) -> None:
     own("return frame")
 
-    for address, told in (("nowhere:features", "cannot be imported"), ("own_features:nothing", "has no function `nothing`")):
+    for address, told in (("nowhere:features", "cannot be imported"), ("own_features:nothing", "has no function")):
         with pytest.raises(DefinitionError, match=told):
             engineered(tmp_path, defined("data.parquet", **SHAPE, features={"own": address}))
 
@@ -185,9 +187,10 @@ def test_hashes_are_the_same_in_every_process_and_batch() -> None:
     assert found == "[11206014227167815436, 258863698125685209]"
 
 
-@given(st.lists(st.tuples(st.integers(-5, 5) | st.none(), st.sampled_from(["a", "b", "", None])), min_size=1, max_size=30))
+@given(st.lists(st.tuples(st.integers(-5, 5) | st.none(), st.sampled_from(["a", "b", "", None])), min_size=1))
 def test_equal_rows_have_equal_hashes_and_others_do_not(rows: list[tuple[int | None, str | None]]) -> None:
-    table = pa.table({"n": pa.array([n for n, _ in rows], pa.int64()), "s": pa.array([s for _, s in rows], pa.string())})
+    numbers, texts = zip(*rows, strict=True)
+    table = pa.table({"n": pa.array(numbers, pa.int64()), "s": pa.array(texts, pa.string())})
 
     hashes = row_hashes(table).tolist()
 

@@ -19,7 +19,8 @@ SECRETS = ("ada@example.org", "Lovelace")
 
 
 def write(folder: Path) -> None:
-    (folder / "a.csv").write_text("mail,name,x,y\nada@example.org,Lovelace,1,a\n,Lovelace,2,b\nada@example.org,Byron,3,a\n")
+    rows = "ada@example.org,Lovelace,1,a\n,Lovelace,2,b\nada@example.org,Byron,3,a\n"
+    (folder / "a.csv").write_text(f"mail,name,x,y\n{rows}")
 
 
 def test_masked_columns_become_tokens_and_dropped_ones_go(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import gzip
 import lzma
 import sqlite3
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -28,7 +29,7 @@ PLAIN = Reading(".", (), UTC)
 
 
 def rows(data: str | Path, root: Path, **source: object) -> list[dict[str, object]]:
-    return sample(Source.model_validate({"data": str(data), **source}), root, 1_000).to_pylist()
+    return list(sample(Source.model_validate({"data": str(data), **source}), root, 1_000).to_pylist())
 
 
 def type_of(values: list[str | None], reading: Reading = PLAIN) -> ColumnType:
@@ -67,7 +68,8 @@ def test_compressed_files_are_known_by_their_content(tmp_path: Path, packing: st
         with pa.CompressedOutputStream(str(path), "zstd") as stream:
             stream.write(content)
     else:
-        path.write_bytes({"gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[packing](content))
+        packers: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+        path.write_bytes(packers[packing](content))
 
     assert rows(path, tmp_path) == ROWS
 
@@ -208,7 +210,7 @@ def test_postgresql_says_whose_fault_it_is(postgresql: str, tmp_path: Path, quer
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_wrong_password_and_a_closed_port_are_unavailable_and_show_no_password(postgresql: str, tmp_path: Path) -> None:
+def test_a_wrong_password_and_a_closed_port_are_told_without_the_password(postgresql: str, tmp_path: Path) -> None:
     for url in (postgresql.replace("s3cret", "wr0ng"), "postgresql://reader:wr0ng%2Fpass@127.0.0.1:1/postgres"):
         with pytest.raises(SourceUnavailable) as caught:
             rows(url, tmp_path, query="select 1")
@@ -236,7 +238,8 @@ def test_environment_variables_stand_in_for_secrets(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(("values", "expected"), [
     (["1", "-20", None], "integer"), (["1", "2.5", "1e3", ".5"], "number"), (["1", "nan"], "integer"),
     (["1.5", "inf"], "number"), (["007", "123"], "text"), (["1", "x"], "text"), (["true", "False"], "boolean"),
-    (["2026-01-01", "2026-01-01 10:00"], "date"), (["2026-01-01T10:00:00.123456789Z"], "date"), (["31.12.2025"], "date"),
+    (["2026-01-01", "2026-01-01 10:00"], "date"), (["2026-01-01T10:00:00.123456789Z"], "date"),
+    (["31.12.2025"], "date"),
     (["2026-02-30"], "text"), ([None, ""], "text"), (["9223372036854775807"], "integer"),
     (["9223372036854775808"], "text"), (["1.5", "12345678901234567890"], "text"), (["1_000"], "text"),
 ])

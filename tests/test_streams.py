@@ -16,7 +16,10 @@ from tests.making import defined, project
 START, END = date(2026, 3, 1), date(2026, 3, 11)
 
 
-def drawn(start: date, end: date, chosen: Options = Options()) -> pa.Table:
+PLAIN = Options()
+
+
+def drawn(start: date, end: date, chosen: Options = PLAIN) -> pa.Table:
     return pa.concat_tables(credit_applications(start, end, chosen))
 
 

@@ -7,6 +7,7 @@ import bz2
 import csv
 import gzip
 import io
+import itertools
 import lzma
 import zipfile
 import zlib
@@ -20,8 +21,8 @@ from nightgate.definition.model import Source
 from nightgate.errors import DataUnusable, DefinitionError
 from nightgate.sources.types import UNTYPED
 
-SEPARATORS = (",", ";", "\t", "|")
-HEAD = 1 << 16
+SEPARATORS = (",", ";", "\t", "|", " ")
+HEAD = 1 << 20
 """Bytes from which separator and header are guessed."""
 
 BLOCK = 1 << 24
@@ -50,13 +51,9 @@ def read_delimited(stream: IO[bytes], place: str, source: Source) -> Iterator[pa
 def _rows(stream: "io.BufferedReader[_Bounded]", place: str, source: Source) -> Iterator[pa.Table]:
     from pyarrow import csv as arrow_csv
 
-    head = _head(stream, place, source.encoding)
-    separator = source.separator or guessed_separator(head)
-    first = next(csv.reader(io.StringIO(head), delimiter=separator), [])
-    with_header = has_header(head, separator)
-    names = first if with_header else [f"column_{number}" for number in range(1, len(first) + 1)]
+    separator, names, skip = layout(_head(stream, place, source.encoding), source.separator)
     numbered = [str(number) for number in range(len(names))]  # names may repeat here; told later
-    wrong = _WrongRows()
+    wrong, last = _WrongRows(), None
     try:
         reader = arrow_csv.open_csv(
             stream,
@@ -66,15 +63,17 @@ def _rows(stream: "io.BufferedReader[_Bounded]", place: str, source: Source) -> 
                                                  invalid_row_handler=wrong.note),
             convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(numbered, pa.string()),
                                                      strings_can_be_null=False))
-        skip = int(with_header)
         for batch in reader:
             table = pa.Table.from_batches([batch]).rename_columns(names).slice(skip)
-            skip = 0
+            skip, last = 0, batch
             yield table.replace_schema_metadata(UNTYPED)
     except (pa.ArrowInvalid, UnicodeError) as error:
-        raise _told(error, place, source.encoding, stream) from None
+        raise _told(error, place, source.encoding) from None
     if wrong.count:
         raise wrong.error(place, len(names), separator)
+    if last is not None and stream.raw.ends_inside_quotes(str(last.column(len(names) - 1)[-1])):
+        raise DataUnusable(f"{place} ends inside a quoted value.",
+                           remedy="Fetch the file again if it was cut off; else find and close the quote.")
 
 
 @dataclass
@@ -95,8 +94,8 @@ class _WrongRows:
         rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
         return DataUnusable(f"{place}: {rows} with another number of values than {expected} "
                             f"(separator {separator!r}): {', '.join(self.examples)}.",
-                            remedy="A single one at the end: the file was cut off, fetch it again. Many: set "
-                                   "`separator` under [source], or quote values that contain it.")
+                            remedy="A single one at the end: the file was cut off, fetch it again; or a quote is never "
+                                   "closed. Many: set `separator` under [source], or quote values that contain it.")
 
 
 def _head(stream: "io.BufferedReader[_Bounded]", place: str, encoding: str) -> str:
@@ -112,29 +111,39 @@ def _head(stream: "io.BufferedReader[_Bounded]", place: str, encoding: str) -> s
     except LookupError:
         raise DefinitionError(f"source.encoding: `{encoding}` is no encoding that Python knows.",
                               remedy="Such as utf-8, cp1252, latin-1 or utf-16.") from None
-    complete = text.rfind("\n") + 1
-    return text[:complete] if complete and len(raw) == HEAD else text
+    complete = text.rfind("\n") + 1 if len(raw) == HEAD else len(text)
+    if not complete:
+        raise DataUnusable(f"{place} has a first line longer than {HEAD >> 20} MB.",
+                           remedy="A table begins with a line of names.")
+    return text[:complete]
 
 
-def guessed_separator(head: str) -> str:
-    """Return the separator that cuts the first lines into the most columns, the same number in each; else a comma."""
-    def columns(separator: str) -> int:
-        widths = {len(row) for row in list(csv.reader(io.StringIO(head), delimiter=separator))[:50] if row}
-        return widths.pop() if len(widths) == 1 else 0
+def layout(head: str, separator: str | None) -> tuple[str, list[str], int]:
+    """Return a file's separator, the names of its columns, and how many of its first lines are a header: 1 or 0.
 
-    best = max(SEPARATORS, key=columns)
-    if columns(best) > 1:
-        return best
-    first = head.split("\n", 1)[0]
-    return max(SEPARATORS, key=first.count)
+    The separator is what cuts the first lines into the most columns, the same number in each; else a comma. A first
+    line in which a number stands above a number names nothing: its columns are `column_1`, `column_2` ….
+    """
+    chosen = separator or max(SEPARATORS, key=lambda each: _columns(head, each))
+    lines = _lines(head, chosen)
+    if not lines:  # a quote that is never closed; the parser tells
+        return chosen, head.split("\n", 1)[0].split(chosen), 1
+    below = lines[1] if len(lines) > 1 else lines[0]
+    if any(_is_number(name) and _is_number(value) for name, value in zip(lines[0], below, strict=False)):
+        return chosen, [f"column_{number}" for number in range(1, len(lines[0]) + 1)], 0
+    return chosen, lines[0], 1
 
 
-def has_header(head: str, separator: str) -> bool:
-    """Say whether the first line names columns: nowhere does a number stand above a number."""
-    rows = [row for row in csv.reader(io.StringIO(head), delimiter=separator) if row][:20]
-    if len(rows) < 2:
-        return not any(map(_is_number, rows[0])) if rows else True
-    return not any(_is_number(name) and _is_number(value) for name, value in zip(rows[0], rows[1], strict=False))
+def _columns(head: str, separator: str) -> tuple[int, int]:
+    widths = {len(line) for line in _lines(head, separator)}
+    return widths.pop() if len(widths) == 1 and 1 not in widths else 0, head.split("\n", 1)[0].count(separator)
+
+
+def _lines(head: str, separator: str) -> list[list[str]]:
+    try:
+        return [line for line in itertools.islice(csv.reader(io.StringIO(head), delimiter=separator), 50) if line]
+    except csv.Error:
+        return []
 
 
 def _is_number(value: str) -> bool:
@@ -145,7 +154,7 @@ def _is_number(value: str) -> bool:
     return True
 
 
-def _told(error: Exception, place: str, encoding: str, stream: IO[bytes]) -> DataUnusable:
+def _told(error: Exception, place: str, encoding: str) -> DataUnusable:
     text = str(error)
     if isinstance(error, UnicodeError) or "UTF8" in text or "utf-8" in text.lower():
         return DataUnusable(f"{place} is not {encoding}{_where(text)}.",
@@ -205,6 +214,7 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], size: int, place: str) -> None:
         self.stream, self.place, self.given = stream, place, 0
+        self.quotes, self.tail = 0, b""
         self.limit = max(FREE_UNPACKED, size * MOST_TIMES)
 
     def readable(self) -> bool:
@@ -216,5 +226,12 @@ class _Bounded(io.RawIOBase):
         if self.given > self.limit:
             raise DataUnusable(f"{self.place} unpacks to more than {self.limit:,} bytes, over {MOST_TIMES} times its "
                                "size: no honest table does.", remedy="If it is one after all, unpack it yourself.")
+        self.quotes += content.count(b'"')
+        self.tail = content[-4:] or self.tail
         buffer[:len(content)] = content
         return len(content)
+
+    def ends_inside_quotes(self, last_value: str) -> bool:
+        """Say whether the content read stopped within a quoted value: the quotes are odd, and the last value goes on to
+        the end; a single quote elsewhere, as in 5", closes with its line."""
+        return self.quotes % 2 == 1 and ("\n" in last_value or not self.tail.endswith((b"\n", b"\r", b"\x00")))

@@ -1,0 +1,105 @@
+"""The store holds files under their content's name, whole or not at all, on a disk and behind a URL."""
+
+import os
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nightgate.errors import FileMissing, StoreError
+from nightgate.store import Store, sha256_of
+
+
+@pytest.fixture(params=["disk", "file URL", "memory URL"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store({"disk": str(tmp_path / "store"), "file URL": f"file://{tmp_path}/store",
+                  "memory URL": f"memory://{uuid.uuid4().hex}"}[request.param])
+
+
+def file_of(folder: Path, content: bytes) -> Path:
+    path = folder / uuid.uuid4().hex
+    path.write_bytes(content)
+    return path
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=300))
+def test_a_file_is_found_under_its_content_and_stays_the_same(store: Store, tmp_path: Path, content: bytes) -> None:
+    source = file_of(tmp_path, content)
+    expected = sha256_of(source)
+
+    address, digest = store.put_file(source, folder="data", suffix=".bin")
+    again = store.put_file(file_of(tmp_path, content), folder="data", suffix=".bin")
+
+    assert again == (address, digest) == (store.address(f"data/{expected}.bin"), expected)
+    assert store.read(f"data/{digest}.bin") == content
+    assert not source.exists()
+    with store.local_copy(address) as path:
+        assert path.read_bytes() == content
+
+
+def test_json_goes_round_and_names_are_sorted(store: Store) -> None:
+    for name in ("b", "a"):
+        store.write_json(f"records/{name}.json", {"ä": [1, None]})
+
+    assert store.read_json("records/a.json") == {"ä": [1, None]}
+    assert store.names("records") == ["a.json", "b.json"]
+    assert store.names("nothing") == []
+
+
+def test_what_is_not_there_is_missing_and_removing_it_is_no_error(store: Store) -> None:
+    store.remove("records/a.json")
+
+    assert not store.exists("records/a.json")
+    with pytest.raises(FileMissing):
+        store.read("records/a.json")
+
+
+def test_a_folder_is_removed_with_all_below_it(store: Store) -> None:
+    store.write("a/b/c", b"1")
+    store.write("a/d", b"2")
+
+    store.remove("a")
+
+    assert not store.exists("a/d")
+    assert not store.exists("a/b/c")
+
+
+def test_a_damaged_json_file_is_said(store: Store) -> None:
+    store.write("a.json", b'{"half": ')
+
+    with pytest.raises(StoreError, match="not valid JSON"):
+        store.read_json("a.json")
+
+
+def test_a_reader_sees_one_content_or_the_other_never_half(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    contents = [bytes([letter]) * 200_000 for letter in b"ab"]
+    store.write("pointer", contents[0])
+
+    def replace() -> None:
+        for number in range(60):
+            store.write("pointer", contents[number % 2])
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    seen = set()
+    while writer.is_alive():
+        seen.add(store.read("pointer"))
+    writer.join()
+
+    assert seen <= {*contents}
+    assert [path.name for path in tmp_path.iterdir()] == ["pointer"]
+
+
+def test_a_file_that_stands_where_a_folder_must_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("in the way")
+
+    with pytest.raises(StoreError) as caught:
+        Store(str(tmp_path)).write("data/a.json", b"{}")
+
+    assert caught.value.remedy
+    assert os.listdir(tmp_path) == ["data"]  # noqa: PTH208
