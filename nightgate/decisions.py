@@ -9,6 +9,7 @@ from scipy.stats import t as student
 from nightgate.definition.model import Definition, Metric
 from nightgate.evaluation.metrics import Scored, auc_influence, gain, resampled, value_of
 from nightgate.records import Interval
+from nightgate.wording import figure
 
 BASELINE_LEVEL = 0.025
 """One-sided level at which a first model must beat the trivial one: the lower end of its 95 % interval."""
@@ -76,7 +77,7 @@ def decide(definition: Definition, *, against_champion: Comparison | None, again
     """Say whether a challenger shall become champion. `unscored` says why the champion could not be compared."""
     metric = definition.metric
     beats = against_baseline.bound > 0
-    against = f"{_number(against_baseline.challenger)} against {_number(against_baseline.other)}"
+    against = f"{figure(against_baseline.challenger)} against {figure(against_baseline.other)}"
     if not beats:
         return Decision("kept", f"Run {challenger} is not deployed: on {against_baseline.rows:,} held-out rows its {metric} "
                         f"does not beat the trivial baseline's ({against}).", "baseline", against_baseline)
@@ -92,9 +93,9 @@ def decide(definition: Definition, *, against_champion: Comparison | None, again
 def _of_rule(definition: Definition, comparison: Comparison, champion: int, challenger: int) -> Decision:
     rule, margin = definition.promotion.rule, definition.promotion.margin
     limit = 0.0 if rule == "better" else -margin
-    scores = f"{comparison.metric} {_number(comparison.challenger)} against {_number(comparison.other)}"
+    scores = f"{comparison.metric} {figure(comparison.challenger)} against {figure(comparison.other)}"
     where = f"on the same {comparison.rows:,} held-out rows"
-    bound = f"gain at least {comparison.bound:+.4g} at the nightly level of {comparison.level:.2%}"
+    bound = f"gain at least {figure(comparison.bound, sign=True)} at the nightly level of {comparison.level:.2%}"
     if comparison.bound > limit:
         words = "is better than" if rule == "better" else f"is not worse by {margin:g} than"
         return Decision("promoted", f"Run {challenger} {words} champion {champion} {where}: {scores}, {bound}.",
@@ -109,7 +110,3 @@ def _asked(definition: Definition, decision: Decision) -> Decision:
     if decision.verdict != "promoted" or not definition.promotion.approve:
         return decision
     return Decision("waiting", f"{decision.sentence} It waits for approval.", decision.rule, decision.comparison)
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"

@@ -94,6 +94,8 @@ def _positive(table: "pa.Table", target: str, told: dict[str, str]) -> str:
 
     counts = {_text(each["values"]): each["counts"] for each in pc.value_counts(table[target].drop_null()).to_pylist()}
     words = [value for value in counts if value.strip().lower() in POSITIVE_WORDS]
+    if words == ["1"] and not {"0", "-1"} & counts.keys():
+        words = []  # of 1 and 2, neither says yes
     positive = words[0] if len(words) == 1 else min(counts, key=lambda value: (counts[value], value))
     reason = "the name says so" if len(words) == 1 else "the rarer class"
     told["positive"] = f"{reason}; {counts[positive] / sum(counts.values()):.1%} of the rows"

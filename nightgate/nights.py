@@ -51,14 +51,14 @@ class Night:
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
         """Time a stage; what it puts into the yielded dict is kept with the time, and `told` is said in the log."""
         notes: dict[str, Any] = {}
-        begin = time.perf_counter()
+        begin, began = time.perf_counter(), time.time()
         log.info("%s …", name, extra={"stage": name, "phase": "begin"})
         try:
             yield notes
         finally:
             seconds = time.perf_counter() - begin
             told = notes.pop("told", "")
-            self.note(name, {**notes, "seconds": round(seconds, 3)})
+            self.note(name, {**notes, "began": began, "seconds": round(seconds, 3)})
             log.info("%s: %s (%.1f s)", name, told or "stopped", seconds,
                      extra={"stage": name, "phase": "end", "told": told, "seconds": seconds})
 
@@ -121,7 +121,8 @@ def assemble(this: Night, verdict: Verdict, reason: str) -> RunRecord:
         candidates=sorted((replace(each, chosen=each.name == chosen) for each in candidates), key=lambda each: each.name),
         evaluation=evaluated.get("evaluation", {}), decision=decided.get("decision", {}),
         warnings=notes.get("look-for-leaks", {}).get("warnings", []),
-        seconds={name: note["seconds"] for name, note in sorted(notes.items()) if "seconds" in note},
+        seconds={name: note["seconds"] for name, note in sorted(notes.items(), key=_began)
+                 if "seconds" in note},
         report=notes.get("report", {}).get("report"), trigger=this.trigger, overrides=this.overrides or {},
         definition=this.definition.model_dump(mode="json"), code=code_version(this.settings.root),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -135,6 +136,10 @@ def code_version(root: Path) -> str:
     for path in sorted((root / "models").glob("**/*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _began(note: tuple[str, Mapping[str, Any]]) -> float:
+    return float(note[1].get("began", 0.0))
 
 
 def _begin(this: Night) -> dict[str, Any]:

@@ -28,7 +28,8 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a release is made of. `files` maps names to SHA-256; `raw` names the columns it needs of a snapshot."""
+    """What a release is made of. `files` maps names to SHA-256; `raw` names the columns it needs of a
+    snapshot, with their types."""
 
     model: str
     version: int
@@ -36,7 +37,7 @@ class Manifest:
     model_sha256: str
     files: dict[str, str]
     inputs: dict[str, str]
-    raw: list[str]
+    raw: dict[str, str]
     classes: list[str]
     threshold: float | None
     dataset: str

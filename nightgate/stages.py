@@ -22,14 +22,17 @@ from nightgate.evaluation.holdout import Evaluation, Rival
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
+from nightgate.profile import profile
 from nightgate.records import CandidateNumbers, GateNumbers, RunRecord
 from nightgate.reports import writing as reports
+from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
 from nightgate.splits import Split, folds, holdout_split
 from nightgate.tables import Table, read_table
 from nightgate.training.candidates import BASELINE, candidates_of
 from nightgate.training.saving import load, save
 from nightgate.training.tuning import Trained, choose, choose_threshold, train_candidate
+from nightgate.wording import figure
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def train(this: Night, dataset: Dataset, name: str, *, threads: int) -> str:
                                       folds(table, split, this.definition), this.definition, threads=threads)
             save(trained, folder)
         numbers = CandidateNumbers(name, trained.score, trained.deviation, trained.best, len(trained.settings), trained.seconds)
-        notes.update(candidate=numbers, told=f"{this.definition.metric} {trained.score:.4g} ± {trained.deviation:.2g}")
+        notes.update(candidate=numbers, told=f"{this.definition.metric} {figure(trained.score)} ± {trained.deviation:.2g}")
         return name
 
 
@@ -138,10 +141,10 @@ def evaluate(this: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[s
         rival, unscored = _rival(this, snapshot)
         result = evaluate_holdout(this.definition, table, split, challenger=best.pipeline,
                                   baseline=trained[BASELINE].pipeline, threshold=threshold, rival=rival, unscored=unscored)
-        figure = (result.metrics["challenger"] or {})[this.definition.metric]
-        notes.update(chosen=best.name, metrics=result.metrics, evaluation=result.as_json(), model_sha256=best.model_sha256,
-                     told=f"{best.name}: {this.definition.metric} {figure.value:.4g} "
-                          f"[{figure.low:.4g}, {figure.high:.4g}] on {result.rows:,} held-out rows")
+        best_figure = (result.metrics["challenger"] or {})[this.definition.metric]
+        notes.update(chosen=best.name, metrics=result.metrics, model_sha256=best.model_sha256,
+                     evaluation={**result.as_json(), "classes": table.classes},
+                     told=f"{best.name}: {this.definition.metric} {interval(best_figure)} on {result.rows:,} held-out rows")
         figures = _figures(result, this.definition.metric)
         return Evaluated(best.name, threshold, _store_frame(this, _predictions(table, split, result), "predictions"),
                          _store_frame(this, pd.DataFrame([figures]), "metrics"), figures, result.against_baseline,
@@ -168,8 +171,8 @@ def release(this: Night, dataset: Dataset, evaluated: Evaluated) -> str:
         manifest = releases.Manifest(
             model=this.run.model, version=this.run.run, task=this.definition.task, model_sha256=best.model_sha256, files={},
             inputs={name: str(kind) for name, kind in table.frame.dtypes.items()}, classes=list(table.classes),
-            raw=[each["name"] for each in notes_before["collect"]["dataset"]["columns"]
-                 if each["name"] not in this.definition.not_features],
+            raw={each["name"]: each["type"] for each in notes_before["collect"]["dataset"]["columns"]
+                 if each["name"] not in this.definition.not_features},
             threshold=evaluated.threshold if this.definition.task == "binary" else None,
             dataset=notes_before["collect"]["dataset"]["sha256"], features=dataset.sha256,
             contracts={name.removeprefix("gate-"): note["gate"]["sha256"] for name, note in notes_before.items()
@@ -188,7 +191,10 @@ def report(this: Night, decision: Decision) -> Documents:
     """Write the report and the model card of the run."""
     with this.stage("report") as notes:
         record = assemble(this, decision.verdict, decision.sentence)
-        written = reports.write(this.settings.store, record)
+        dataset = Dataset.from_json(this.notes()["collect"]["dataset"])
+        with this.settings.store.local_copy(dataset.uri) as path:
+            columns = profile(path, dataset.columns, sensitive=frozenset(this.definition.privacy.mask))
+        written = reports.write(this.settings.store, record, columns)
         notes.update(report=written.report_address, told=written.report_address)
         return written
 

@@ -59,7 +59,7 @@ def read_table(dataset: Dataset, definition: Definition) -> Table:
 
 def feature_names(dataset: Dataset, definition: Definition) -> list[str]:
     """Return the columns that are features: all but target, keys, times and slices that are excluded."""
-    hidden = definition.not_features | {ROW, GROUP}
+    hidden = {*definition.not_features, *definition.columns.text, ROW, GROUP}
     return [column.name for column in dataset.columns if column.name not in hidden and column.type != "date"]
 
 

@@ -51,7 +51,9 @@ def infer_raw(path: Path, definition: Definition, columns: Sequence[Column]) -> 
         if column.name not in definition.entity:
             found += _column(table[column.name], column, definition)
     found += _pairs(table, columns, definition)
-    meta = {"columns": {column.name: column.type for column in columns}, "rows": rows, "nights": 1, "quarantine": 0.0}
+    # A column without a value says nothing of its type yet: pinned as text it would turn later numbers into text.
+    meta = {"columns": {column.name: column.type for column in columns if table[column.name].null_count < len(table)},
+            "rows": rows, "nights": 1, "quarantine": 0.0}
     return _suite(definition, "raw", found, meta)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nightgate import wording
 from nightgate.records import Interval, RunRecord
 from nightgate.reports.document import (Bars, Callout, Document, Facts, Heading, Paragraph, Part, Plot, Series, Side, Table,
                                         Tone)
@@ -51,8 +52,8 @@ def _comparison(record: RunRecord) -> Iterator[Part]:
         yield Paragraph(f"The champion could not be compared: {evaluation['unscored']}")
     if evaluation.get("promised") is not None:
         metric = record.decision.get("comparison", {}).get("metric") or next(iter(challenger))
-        yield Paragraph(f"A shuffled split would have promised {metric} {evaluation['promised']:.4g}; in the order of time it "
-                        f"is {challenger[metric].value:.4g}.")
+        yield Paragraph(f"A shuffled split would have promised {metric} {wording.figure(evaluation['promised'])}; in the order of "
+                        f"time it is {wording.figure(challenger[metric].value)}.")
 
 
 def _curves(record: RunRecord) -> Iterator[Part]:
@@ -123,7 +124,7 @@ def _candidates(record: RunRecord) -> Iterator[Part]:
     if not record.candidates:
         return
     columns = ["Candidate", "Score over the folds", "Best settings", "Tried", "Seconds"]
-    rows = [[each.name, f"{each.score:.4g} ± {each.deviation:.2g}",
+    rows = [[each.name, f"{wording.figure(each.score)} ± {each.deviation:.2g}",
              ", ".join(f"{name} = {value}" for name, value in each.settings.items()) or "–",
              str(each.tried), f"{each.seconds:.1f}"] for each in record.candidates]
     yield Heading("Candidates")
@@ -162,7 +163,7 @@ def _profile(profile: "list[dict[str, Any]]") -> Iterator[Part]:
         return
     columns = ["Column", "Missing", "Distinct", "Least", "Mean", "Most"]
     rows = [[each["name"], f"{each['missing'] / max(each['rows'], 1):.1%}", f"{each['distinct']:,}",
-             _short(each.get("minimum")), _short(each.get("mean")), _short(each.get("maximum"))] for each in profile]
+             _short(each["least"]), _short(each["mean"]), _short(each["most"])] for each in profile]
     yield Table(columns, rows, frozenset(columns[1:]))
 
 
@@ -179,13 +180,14 @@ def _lineage(record: RunRecord) -> Iterator[Part]:
     yield Facts(told)
     if record.seconds:
         names, seconds = list(record.seconds), [float(value) for value in record.seconds.values()]
+        yield Heading("Time")
         yield Bars("Seconds by stage", names, seconds, f"{sum(seconds):.1f} s in all.")
 
 
 def interval(figure: Interval, *, sign: bool = False) -> str:
     """Write a figure with its interval, as `0.912 [0.894, 0.930]`."""
-    form = "+.4g" if sign else ".4g"
-    return f"{figure.value:{form}} [{figure.low:{form}}, {figure.high:{form}}]"
+    value, low, high = (wording.figure(each, sign=sign) for each in (figure.value, figure.low, figure.high))
+    return f"{value} [{low}, {high}]"
 
 
 def _pairs(points: list[list[float]]) -> list[tuple[float, float]]:
@@ -195,4 +197,4 @@ def _pairs(points: list[list[float]]) -> list[tuple[float, float]]:
 def _short(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, int | float) else str(value)[:24]
+    return wording.figure(value) if isinstance(value, int | float) else str(value)[:19]

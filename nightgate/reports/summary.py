@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from nightgate import wording
 from nightgate.records import Interval, RunRecord
 from nightgate.reports.document import Callout, Document, Facts, Paragraph, Part, Table
 from nightgate.reports.retraining import TONES, interval
@@ -14,7 +15,7 @@ def summary(record: RunRecord, ui: str | None) -> Document:
 
 def _candidates(record: RunRecord) -> Iterator[Part]:
     if record.candidates:
-        rows = [[each.name, f"{each.score:.4g} ± {each.deviation:.2g}", f"{each.tried}",
+        rows = [[each.name, f"{wording.figure(each.score)} ± {each.deviation:.2g}", f"{each.tried}",
                  "chosen" if each.chosen else ""] for each in record.candidates]
         yield Table(["candidate", "score over folds", "settings tried", ""], rows, frozenset({"score over folds", "settings tried"}),
                     frozenset(number for number, each in enumerate(record.candidates) if each.chosen))

@@ -1,7 +1,9 @@
 """Writing a run's report and model card into the store."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nightgate.profile import ColumnProfile
 from nightgate.records import RunRecord, run_key
 from nightgate.reports.card import card
 from nightgate.reports.html import html
@@ -20,9 +22,9 @@ class Documents:
     card: str
 
 
-def write(store: Store, record: RunRecord) -> Documents:
+def write(store: Store, record: RunRecord, columns: Sequence[ColumnProfile]) -> Documents:
     """Write report.html, report.md and card.md into the run's folder."""
-    document, key = report(record), run_key(record.model, record.run)
+    document, key = report(record, [column.as_json() for column in columns]), run_key(record.model, record.run)
     written = Documents(store.address(f"{key}/report.html"), html(document), markdown(document), markdown(card(record)))
     for name, text in (("report.html", written.report_html), ("report.md", written.report_markdown), ("card.md", written.card)):
         store.write(f"{key}/{name}", text.encode())

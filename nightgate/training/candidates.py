@@ -22,8 +22,8 @@ RARE = 10
 """Rows below which a category is encoded as infrequent: its own column would be noise."""
 
 FOREST_SHARE = 0.1
-FOREST_ROWS = 50_000
-"""Rows from which a tree of a forest sees a tenth of them: more make it slower, not better (bagging averages it out)."""
+FOREST_ROWS = 5_000
+"""A tree of a forest sees a tenth of the rows, and at least so many: more make it slower, and bagging averages it out."""
 
 SHORT: Mapping[str, Mapping[Task, str]] = {
     "logistic": {"binary": "sklearn.linear_model.LogisticRegression", "multiclass": "sklearn.linear_model.LogisticRegression"},
@@ -37,6 +37,9 @@ SHORT: Mapping[str, Mapping[Task, str]] = {
 _LINEAR = Candidate(estimator="linear", search={"alpha": [0.1, 1.0, 10.0, 100.0]})
 _LOGISTIC = Candidate(estimator="logistic", parameters={"max_iter": 1_000}, search={"C": [0.01, 0.1, 1.0]})
 _FOREST = Candidate(estimator="forest", parameters={"min_samples_leaf": 2})
+_FOREST_OF_VALUES = Candidate(estimator="forest", parameters={"min_samples_leaf": 2, "max_features": 0.33})
+"""A third of the features a split: Breiman's default for regression (2001), three times faster than scikit-learn's."""
+
 _BOOSTING = Candidate(estimator="boosting", search={"learning_rate": [0.05, 0.1], "max_leaf_nodes": [15, 31]})
 
 
@@ -45,9 +48,11 @@ def candidates_of(definition: Definition) -> dict[str, Candidate]:
     first = "sklearn.dummy.DummyRegressor" if definition.task == "regression" else "sklearn.dummy.DummyClassifier"
     strategy = "mean" if definition.task == "regression" else "prior"
     baseline = Candidate(estimator=first, preprocess="none", parameters={"strategy": strategy})
-    linear = {"linear": _LINEAR} if definition.task == "regression" else {"logistic": _LOGISTIC}
-    chosen = definition.candidates or {**linear, "forest": _FOREST, "boosting": _BOOSTING}
-    return {BASELINE: baseline, **chosen}
+    if definition.task == "regression":
+        usual = {"linear": _LINEAR, "forest": _FOREST_OF_VALUES, "boosting": _BOOSTING}
+    else:
+        usual = {"logistic": _LOGISTIC, "forest": _FOREST, "boosting": _BOOSTING}
+    return {BASELINE: baseline, **(definition.candidates or usual)}
 
 
 def estimator_address(candidate: Candidate, task: Task) -> str:
@@ -83,8 +88,8 @@ def _defaults(candidate: Candidate, known: Mapping[str, Any], given: Mapping[str
         found.setdefault("random_state", seed)
     if "n_jobs" in known and candidate.estimator != "logistic":
         found.setdefault("n_jobs", threads)
-    if candidate.estimator == "forest" and rows >= FOREST_ROWS:
-        found.setdefault("max_samples", FOREST_SHARE)
+    if candidate.estimator == "forest" and rows > FOREST_ROWS:
+        found.setdefault("max_samples", max(FOREST_SHARE, FOREST_ROWS / rows))
     return found
 
 

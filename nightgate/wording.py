@@ -1,0 +1,11 @@
+"""How figures are written for people, the same everywhere."""
+
+
+def figure(value: float, *, sign: bool = False) -> str:
+    """Write a figure with four digits that count, large ones without decimals."""
+    plus = "+" if sign else ""
+    if abs(value) >= 10_000:
+        return f"{value:{plus},.0f}"
+    if value == 0 or 1e-4 <= abs(value) < 1_000:
+        return f"{value:{plus}.4f}" if abs(value) < 1 else f"{value:{plus}#.4g}"
+    return f"{value:{plus},.1f}" if abs(value) >= 1_000 else f"{value:{plus}.2e}"
