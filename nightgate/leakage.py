@@ -173,7 +173,7 @@ def _fill_values(table: Table, split: Split) -> Iterator[Leak]:
         if len(values) < FEWEST_VALUES or float(np.median(counts)) > DENSE:
             continue
         for place in np.flatnonzero(counts >= FAR_BEYOND):
-            around = np.delete(counts[max(place - NEIGHBOURS, 0):place + NEIGHBOURS + 1], min(place, NEIGHBOURS))
+            around = np.delete(counts[max(place - NEIGHBOURS, 0):place + NEIGHBOURS + 1], min(int(place), NEIGHBOURS))
             classes = np.unique(target[known][places == place])
             if counts[place] < FAR_BEYOND * max(float(np.median(around)), 1.0) or len(classes) > 1:
                 continue

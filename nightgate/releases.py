@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from nightgate.definition.model import Task
 from nightgate.errors import FileMissing, NotVerified
 from nightgate.settings import Settings
 from nightgate.store import Store
@@ -33,7 +34,7 @@ class Manifest:
 
     model: str
     version: int
-    task: str
+    task: Task
     model_sha256: str
     files: dict[str, str]
     inputs: dict[str, str]

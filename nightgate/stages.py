@@ -14,7 +14,7 @@ from nightgate import decisions, features, leakage, registry, releases, runs, sn
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.suites import read_suite
 from nightgate.contracts.telling import explain
-from nightgate.datasets import Column, Dataset
+from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition, Metric
 from nightgate.errors import ContractBroken, FileMissing, LeakFound, ModelBusy
@@ -170,14 +170,14 @@ def release(this: Night, dataset: Dataset, evaluated: Evaluated) -> str:
         notes_before = this.notes()
         manifest = releases.Manifest(
             model=this.run.model, version=this.run.run, task=this.definition.task, model_sha256=best.model_sha256, files={},
-            inputs={name: str(kind) for name, kind in table.frame.dtypes.items()}, classes=list(table.classes),
+            inputs={str(name): str(kind) for name, kind in table.frame.dtypes.items()}, classes=list(table.classes),
             raw={each["name"]: each["type"] for each in notes_before["collect"]["dataset"]["columns"]
                  if each["name"] not in this.definition.not_features},
             threshold=evaluated.threshold if this.definition.task == "binary" else None,
             dataset=notes_before["collect"]["dataset"]["sha256"], features=dataset.sha256,
             contracts={name.removeprefix("gate-"): note["gate"]["sha256"] for name, note in notes_before.items()
                        if name.startswith("gate-") and "gate" in note},
-            trained_from=_time(table, split, np.min), trained_until=_time(table, split, np.max),
+            trained_from=_time(table, split, 0), trained_until=_time(table, split, -1),
             code=code_version(this.settings.root), definition=this.definition.model_dump_json(),
             metrics=notes_before["evaluate"]["metrics"]["challenger"])
         releases.write_release(this.settings.store, manifest, pipeline=best.pipeline, training_rows=table.rows[split.train],
@@ -234,14 +234,15 @@ def conclude(this: Night, decision: Decision) -> RunRecord:
     return write_down(this, assemble(this, decision.verdict, decision.sentence))
 
 
-def _pinned_types(this: Night) -> dict[str, str] | None:
+def _pinned_types(this: Night) -> dict[str, ColumnType] | None:
     """Return the column types that the raw contract keeps, None where it keeps none."""
     try:
         suite = read_suite(this.settings.contracts_of(this.run.model) / "raw.json")
     except FileMissing as error:
         raise FileMissing(f"{this.run.model} has no contract for its raw data: {error.message}",
                           remedy=f"`nightgate new {this.run.model} …` writes one.") from None
-    return suite.meta.get("nightgate", {}).get("columns")
+    pinned: dict[str, ColumnType] | None = suite.meta.get("nightgate", {}).get("columns")
+    return pinned
 
 
 def _table(this: Night, dataset: Dataset) -> Table:
@@ -309,7 +310,7 @@ def _store_frame(this: Night, frame: pd.DataFrame, folder: str) -> Dataset:
         path = work / "table.parquet"
         frame.to_parquet(path, index=False)
         uri, digest = this.settings.store.put_file(path, folder=folder, suffix=".parquet")
-    types = tuple(Column(str(name), "text" if kind == object or str(kind) == "str" else "number")
+    types = tuple(Column(str(name), "number" if pd.api.types.is_numeric_dtype(kind) else "text")
                   for name, kind in frame.dtypes.items())
     return Dataset(uri, digest, len(frame), types)
 
@@ -321,8 +322,9 @@ def _workplace(this: Night) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _time(table: Table, split: Split, of: "type[np.ufunc] | object") -> str | None:
-    return None if table.time is None else str(of(table.time[split.train]))  # type: ignore[operator]
+def _time(table: Table, split: Split, place: int) -> str | None:
+    """Return the first (0) or last (-1) event time of the training rows."""
+    return None if table.time is None else str(np.sort(table.time[split.train])[place])
 
 
 def _told(result: GateResult) -> str:

@@ -5,7 +5,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from nightgate.contracts.gate import GateResult
 from nightgate.decisions import Decision
 from nightgate.nights import Night
-from nightgate.stages import Documents
+from nightgate.reports.writing import Documents
 
 
 def gate(night: Night, result: GateResult) -> None:

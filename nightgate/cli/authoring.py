@@ -92,8 +92,8 @@ def schema(_: argparse.Namespace) -> Answer:
 
 
 def _mistakes(place: Settings, name: str) -> list[str]:
-    from nightgate.definition.loading import definition_path
     from nightgate.checking import mistakes
+    from nightgate.definition.loading import definition_path
 
     try:
         return mistakes(place, definition_path(place.models, name))

@@ -31,8 +31,8 @@ def add(commands: Commands) -> None:
 
 def rollback(arguments: argparse.Namespace) -> Answer:
     """Point to an earlier release, verify it, and let the registry follow."""
-    from nightgate.definition.loading import definition_path
     from nightgate import registry, releases
+    from nightgate.definition.loading import definition_path
 
     place, model = settings(), arguments.model
     before = releases.read_pointer(place.store, model)
@@ -72,8 +72,8 @@ def reject(arguments: argparse.Namespace) -> Answer:
 
 def remove(arguments: argparse.Namespace) -> Answer:
     """Remove a model: definition, contracts, runs, releases, registered versions; ask first."""
-    from nightgate.definition.loading import definition_path
     from nightgate import registry, runs
+    from nightgate.definition.loading import definition_path
 
     place, model = settings(), arguments.model
     definition = place.models / f"{model}.toml"

@@ -146,8 +146,7 @@ def _results(connection: "DuckDBPyConnection", suite: Suite, types: dict[str, st
 
 def _evaluated(connection: "DuckDBPyConnection", ruled: Sequence[tuple[Check, Rule]], types: dict[str, str], rows: int,
                sensitive: frozenset[str]) -> Iterator[CheckResult]:
-    needed = [[part for part in _aggregates(form)] for _, form in ruled]
-    values = _asked(connection, [part for parts in needed for part in parts])
+    values = _asked(connection, [part for _, form in ruled for part in _aggregates(form)])
     for each, form in ruled:
         if isinstance(form, Shape):
             wrong = form.holds(types)
@@ -158,7 +157,7 @@ def _evaluated(connection: "DuckDBPyConnection", ruled: Sequence[tuple[Check, Ru
         if broken is not None:
             yield _result(each, success=False, found=f"the check could not run: {str(broken).splitlines()[0][:200]}", error="raised")
         elif isinstance(form, RowRule):
-            yield _of_rows(connection, each, form, *map(int, figures), sensitive)
+            yield _of_rows(connection, each, form, int(figures[0]), int(figures[1]), sensitive)
         elif isinstance(form, Grouped):
             yield _of_groups(connection, each, form, int(figures[0]), sensitive)
         else:

@@ -23,7 +23,6 @@ SEVERITIES = ("critical", "warning", "info")
 LARGEST_EXACT = 2**53
 """Whole numbers beyond it become other numbers as floats, and Great Expectations makes them floats."""
 
-PAIRS = (("min_value", "max_value"),)
 WITHOUT_EFFECT = frozenset({"condition_parser", "ignore_row_if", "parse_strings_as_datetimes", "output_strftime_format",
                             "allow_cross_type_comparisons", "result_format", "include_config", "catch_exceptions",
                             "profiler_config", "allow_relative_error", "auto"})
@@ -111,7 +110,7 @@ def _of_file(value: Any) -> Iterator[str]:
         return
     own = (value.get("meta") or {}).get("nightgate") or {}
     share = own.get("quarantine", 0.0) if isinstance(own, dict) else None
-    if not _is_number(share) or not 0 <= share < 1:
+    if not (isinstance(share, int | float) and _is_number(share) and 0 <= share < 1):
         yield f"meta.nightgate.quarantine: found {share!r}; allowed: a share such as 0.05"
 
 
@@ -149,7 +148,7 @@ def _of_values(name: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, s
     for key, value in (("min_value", low), ("max_value", high)):
         if isinstance(value, bool) or (isinstance(value, int) and abs(value) > LARGEST_EXACT):
             yield key, f"found {value!r}; a bound is a number up to 2^53 or a text"
-    if _is_number(low) and _is_number(high) and low > high:
+    if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
         yield "min_value", f"found {low!r}, above max_value {high!r}; nothing can satisfy it"
     mostly = arguments.get("mostly")
     if mostly is not None and not (_is_number(mostly) and 0 < mostly <= 1):
@@ -157,15 +156,17 @@ def _of_values(name: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, s
     for key in ("value_set", "column_set", "column_list", "type_list", "regex_list", "like_pattern_list", "partition_object"):
         if key in arguments and not arguments[key]:
             yield key, "found nothing in it; it always passes"
-    ranges = arguments.get("quantile_ranges")
-    if ranges is not None:
+    if (ranges := arguments.get("quantile_ranges")) is not None:
         yield from _of_quantiles(ranges)
-    condition = arguments.get("row_condition")
-    if condition is not None:
-        try:
-            parse_condition(condition)
-        except SuiteError as error:
-            yield "row_condition", error.message
+    if (condition := arguments.get("row_condition")) is not None:
+        yield from _of_condition(condition)
+
+
+def _of_condition(condition: object) -> Iterator[tuple[str, str]]:
+    try:
+        parse_condition(condition)
+    except SuiteError as error:
+        yield "row_condition", error.message
 
 
 def _of_quantiles(ranges: Any) -> Iterator[tuple[str, str]]:

@@ -197,7 +197,7 @@ def _without(values: dict[str, Any], details: list[ErrorDetails]) -> dict[str, A
     rest = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     for detail in details:
         section, *inner = detail["loc"]
-        if detail["type"] == "missing" or section in ("name", "task", "target", "source") and not inner:
+        if detail["type"] == "missing" or (section in ("name", "task", "target", "source") and not inner):
             return None
         if inner and isinstance(rest.get(str(section)), dict):
             rest[str(section)].pop(inner[0], None)

@@ -114,7 +114,7 @@ def auc_influence(scored: Scored) -> Floats:
         rows = np.mean(parts, axis=0)
     else:
         rows = _influence(scored.target == 1, scored.prediction)
-    return np.bincount(scored.blocks, rows)
+    return np.bincount(scored.blocks, rows).astype(np.float64)
 
 
 def _influence(positive: NDArray[np.bool_], prediction: Floats) -> Floats:
@@ -126,7 +126,7 @@ def _influence(positive: NDArray[np.bool_], prediction: Floats) -> Floats:
     auc = placements[positive].mean()
     scale = np.where(positive, 1 / np.sqrt(positives * max(positives - 1, 1)),
                      1 / np.sqrt(negatives * max(negatives - 1, 1)))
-    return (placements - auc) * scale
+    return np.asarray((placements - auc) * scale)
 
 
 def _auc_interval(value: float, error: float) -> Interval:

@@ -72,13 +72,11 @@ def _series(series: Series, number: int, xs: tuple[float, float], ys: tuple[floa
 
 
 def _axes(chart: Plot, xs: tuple[float, float], ys: tuple[float, float]) -> list[str]:
-    parts = []
-    for tick in _ticks(*xs):
-        parts.append(f'<line class="grid" x1="{_x(tick, xs)}" y1="{TOP}" x2="{_x(tick, xs)}" y2="{HEIGHT - BOTTOM}"/>'
-                     f'<text x="{_x(tick, xs)}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_number(tick)}</text>')
-    for tick in _ticks(*ys):
-        parts.append(f'<line class="grid" x1="{LEFT}" y1="{_y(tick, ys)}" x2="{WIDTH - RIGHT}" y2="{_y(tick, ys)}"/>'
-                     f'<text x="{LEFT - 6}" y="{_y(tick, ys) + 4}" text-anchor="end">{_number(tick)}</text>')
+    parts = [f'<line class="grid" x1="{_x(tick, xs)}" y1="{TOP}" x2="{_x(tick, xs)}" y2="{HEIGHT - BOTTOM}"/>'
+             f'<text x="{_x(tick, xs)}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_number(tick)}</text>'
+             for tick in _ticks(*xs)]
+    parts += [f'<line class="grid" x1="{LEFT}" y1="{_y(tick, ys)}" x2="{WIDTH - RIGHT}" y2="{_y(tick, ys)}"/>'
+              f'<text x="{LEFT - 6}" y="{_y(tick, ys) + 4}" text-anchor="end">{_number(tick)}</text>' for tick in _ticks(*ys)]
     parts.append(f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">'
                  f'{escape(chart.x)}</text><text class="axis" x="12" y="{(TOP + HEIGHT - BOTTOM) / 2}" text-anchor="middle" '
                  f'transform="rotate(-90 12 {(TOP + HEIGHT - BOTTOM) / 2})">{escape(chart.y)}</text>')

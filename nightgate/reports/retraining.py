@@ -5,8 +5,20 @@ from typing import Any
 
 from nightgate import wording
 from nightgate.records import Interval, RunRecord
-from nightgate.reports.document import (Bars, Callout, Document, Facts, Heading, Paragraph, Part, Plot, Series, Side, Table,
-                                        Tone)
+from nightgate.reports.document import (
+    Bars,
+    Callout,
+    Document,
+    Facts,
+    Heading,
+    Paragraph,
+    Part,
+    Plot,
+    Series,
+    Side,
+    Table,
+    Tone,
+)
 
 TONES: Mapping[str, Tone] = {"promoted": "good", "kept": "neutral", "waiting": "neutral", "rejected": "neutral"}
 """Tone of each verdict; all others are bad."""
