@@ -33,6 +33,12 @@ class Wanted:
     time: str | None = None
     task: Task | None = None
     positive: str | None = None
+    drop: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+
+    @property
+    def privacy(self) -> dict[str, list[str]]:
+        return {"drop": list(self.drop), "mask": list(self.mask)}
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def make(settings: Settings, wanted: Wanted) -> Made:
                   inference.infer_features(engineered, definition, table.columns),
                   inference.infer_predictions(definition, read_table(table, definition).classes),
                   inference.infer_metrics(definition))
-    texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt), *map(_json, suites)]
+    texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt, privacy=wanted.privacy), *map(_json, suites)]
     _write([path, *contracts], texts)
     (path.parent / SCHEMA).write_text(_json(Definition.model_json_schema()), encoding="utf-8")
     return Made(path, tuple(contracts), guesses, snapshot.rows)
@@ -86,12 +92,12 @@ def _places(settings: Settings, name: str) -> tuple[Path, list[Path]]:
 def _provisional(wanted: Wanted) -> Definition:
     """Return a definition that is good enough to collect by."""
     return _validated({"name": wanted.name, "task": "regression", "target": wanted.target, "entity": list(wanted.entity),
-                       "time": wanted.time, "source": wanted.source})
+                       "time": wanted.time, "source": wanted.source, "privacy": wanted.privacy})
 
 
 def _defined(wanted: Wanted, guesses: Guesses, salt: str) -> Definition:
     return _validated({"name": wanted.name, "task": guesses.task, "target": wanted.target, "positive": guesses.positive,
-                       "entity": list(guesses.entity), "time": guesses.time, "source": wanted.source,
+                       "entity": list(guesses.entity), "time": guesses.time, "source": wanted.source, "privacy": wanted.privacy,
                        "columns": {"exclude": list(guesses.excluded), "text": list(guesses.text)}, "training": {"salt": salt}})
 
 

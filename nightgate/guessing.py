@@ -162,11 +162,13 @@ def _listed(names: Any) -> str:
     return ", ".join(f"`{name}`" for name in shown) + (" …" if len(names) > 20 else "")
 
 
-def definition_text(name: str, source: dict[str, str], target: str, guesses: Guesses, *, salt: str) -> str:
+def definition_text(name: str, source: dict[str, str], target: str, guesses: Guesses, *, salt: str,
+                    privacy: dict[str, list[str]]) -> str:
     """Return the text of `models/<name>.toml`: every guess with its reason in a comment."""
     told = guesses.told
     lines = ["#:schema definition.schema.json", f"name = {_toml(name)}",
-             'owner = ""                       # who answers for this model', 'purpose = ""                     # what its predictions are used for',
+             'owner = ""                       # who answers for this model',
+             'purpose = ""                     # what its predictions are used for',
              _line("task", guesses.task, told), _line("target", target, {})]
     if guesses.positive is not None:
         lines.append(_line("positive", guesses.positive, told))
@@ -181,6 +183,8 @@ def definition_text(name: str, source: dict[str, str], target: str, guesses: Gue
             lines += ["exclude = [", *(f"    {_toml(column)},  # {reason}" for column, reason in guesses.excluded.items()), "]"]
         if guesses.text:
             lines.append(f"text = {_toml(list(guesses.text))}  # prose: its length and words become features")
+    if any(privacy.values()):
+        lines += ["", "[privacy]", *(_line(key, names, {}) for key, names in privacy.items() if names)]
     lines += ["", "[training]", f"salt = {_toml(salt)}                # decides which rows are held out; keep it",
               "", "[promotion]", 'rule = "better"                  # a challenger must be shown to be better',
               'false = "10 % a month"           # how often a promotion without real gain is acceptable',

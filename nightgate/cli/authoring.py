@@ -22,6 +22,9 @@ def add(commands: Commands) -> None:
     make.add_argument("--target", required=True, metavar="COLUMN", help="what is predicted")
     make.add_argument("--entity", action="append", default=[], metavar="COLUMN", help="key of what a row is about; may repeat")
     make.add_argument("--time", metavar="COLUMN", help="event time")
+    make.add_argument("--arrived", metavar="COLUMN", help="when a row arrived: a run sees only what had arrived by then")
+    make.add_argument("--drop", action="append", default=[], metavar="COLUMN", help="private: never kept; may repeat")
+    make.add_argument("--mask", action="append", default=[], metavar="COLUMN", help="private: kept as tokens; may repeat")
     make.add_argument("--query", help="SQL with :start and :end, for an SQLAlchemy URL")
     make.add_argument("--task", choices=("binary", "multiclass", "regression"), help="guessed when absent")
     make.add_argument("--positive", metavar="VALUE", help="the class whose probability is predicted; guessed when absent")
@@ -51,10 +54,10 @@ def new(arguments: argparse.Namespace) -> Answer:
     from nightgate.authoring import Wanted, make
 
     place = settings()
-    source = {"data": arguments.data, **{key: value for key in ("query", "separator", "decimal", "encoding")
+    source = {"data": arguments.data, **{key: value for key in ("query", "arrived", "separator", "decimal", "encoding")
                                          if (value := getattr(arguments, key)) is not None}}
     made = make(place, Wanted(arguments.name, source, arguments.target, tuple(arguments.entity), arguments.time,
-                              arguments.task, arguments.positive))
+                              arguments.task, arguments.positive, tuple(arguments.drop), tuple(arguments.mask)))
     guesses = made.guesses
     told = [("task", guesses.task), *([("positive", str(guesses.positive))] if guesses.positive else []),
             *([("entity", ", ".join(guesses.entity))] if guesses.entity else []), *([("time", guesses.time)] if guesses.time else [])]
