@@ -21,6 +21,7 @@ def prepare(place: Settings) -> None:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "nightgate",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_CLI_PROMPT": "false",
+        "DO_NOT_TRACK": "1",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.table import Table
 
 
 class Progress(logging.Handler):
@@ -40,4 +41,9 @@ class Progress(logging.Handler):
         told = str(getattr(record, "told", ""))
         mark, colour = ("✓", "green") if told else ("✗", "red")
         seconds = float(getattr(record, "seconds", 0.0))
-        self.out.print(f"[{colour}]{mark}[/] {stage:<18}[dim]{seconds:6.1f} s[/]  {escape(told)}")
+        line = Table.grid(padding=(0, 1, 0, 0))
+        for width in (1, 17, 7):
+            line.add_column(width=width, no_wrap=True)
+        line.add_column(overflow="fold")
+        line.add_row(f"[{colour}]{mark}[/]", stage, f"[dim]{seconds:5.1f} s[/]", escape(told))
+        self.out.print(line)
