@@ -11,6 +11,7 @@ from nightgate.errors import FileMissing, UsageError
 PARTS = ("flows", "tasks", "deployments", "data_contracts", "models", "tests/project")
 """Folders that travel; in the wheel they lie in `nightgate/project`."""
 
+HIDDEN = ("__pycache__", ".nightgate")
 FILES = {"README.md": "docs/project/README.md", "Makefile": "docs/project/Makefile",
          "pyproject.toml": "docs/project/pyproject.toml", ".gitignore": "docs/project/gitignore"}
 OWN = ("models", "data_contracts", "README.md", "pyproject.toml")
@@ -61,7 +62,7 @@ def _skeleton() -> dict[str, Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not set(path.parts) & set(HIDDEN))
 
 
 def _text(path: Path) -> str:
