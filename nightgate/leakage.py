@@ -30,7 +30,10 @@ PROVEN = 0.93
 
 ONE_CLASS_LEVEL = 1e-5
 FAR_BEYOND = 10
-"""Times that a fill value is more frequent than its neighbours, and times that it occurs at least."""
+"""Times that a fill value is more frequent than its neighbours."""
+
+FILLED_SHARE = 0.005
+"""Share of the rows that a fill value stands in at least: rarer ones are honest twins (`fnlwgt` in `adult` has some)."""
 
 NEIGHBOURS = 10
 DENSE = 2.0
@@ -172,7 +175,7 @@ def _fill_values(table: Table, split: Split) -> Iterator[Leak]:
         values, places, counts = np.unique(column[known], return_inverse=True, return_counts=True)
         if len(values) < FEWEST_VALUES or float(np.median(counts)) > DENSE:
             continue
-        for place in np.flatnonzero(counts >= FAR_BEYOND):
+        for place in np.flatnonzero(counts >= max(FAR_BEYOND, FILLED_SHARE * len(rows))):
             around = np.delete(counts[max(place - NEIGHBOURS, 0):place + NEIGHBOURS + 1], min(int(place), NEIGHBOURS))
             classes = np.unique(target[known][places == place])
             if counts[place] < FAR_BEYOND * max(float(np.median(around)), 1.0) or len(classes) > 1:

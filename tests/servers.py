@@ -1,10 +1,13 @@
-"""Servers that tests start for themselves: a private PostgreSQL on a free port of this machine."""
+"""Servers that tests start for themselves, on free ports of this machine: PostgreSQL and Prefect."""
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +26,51 @@ def postgresql() -> Iterator[str]:
         yield from _served(binaries, Path(base))
 
 
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[str]:
+    """Give the API address of a real Prefect server with a database of its own, and use it in this process."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/api"
+    with tempfile.TemporaryDirectory(prefix="nightgate-prefect-") as home:
+        environment = {**os.environ, "PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1",
+                       "PREFECT_SERVER_API_PORT": str(port), "PREFECT_SERVER_LOGGING_LEVEL": "ERROR"}
+        server = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+                                  env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _answered(f"{address}/health", server)
+            from prefect.settings import (PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME,
+                                          PREFECT_LOCAL_STORAGE_PATH, temporary_settings)
+
+            with temporary_settings({PREFECT_API_URL: address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_HOME: Path(home),
+                                     PREFECT_LOCAL_STORAGE_PATH: Path(home) / "results"}):
+                yield address
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _answered(address: str, server: "subprocess.Popen[bytes]") -> None:
+    """Wait until a server answers, or fail when it has ended."""
+    for _ in range(1_200):
+        if server.poll() is not None:
+            pytest.fail(f"the server ended with {server.returncode} before it answered")
+        try:
+            urllib.request.urlopen(address, timeout=1).close()
+        except OSError:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(0.1)
+        else:
+            return
+    pytest.fail(f"{address} did not answer")
+
+
 def _binaries() -> Path | None:
     found = shutil.which("initdb")
     places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -36,9 +84,7 @@ def _served(binaries: Path, base: Path) -> Iterator[str]:
     if user is not None:
         shutil.chown(base, user)
         shutil.chown(password, user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     def run(*command: str) -> None:
         subprocess.run(command, check=True, user=user, cwd=base, env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},

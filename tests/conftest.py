@@ -1,0 +1,20 @@
+"""Fixtures that all tests may use."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+from tests.servers import postgresql, prefect_api
+
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("repeatable")
+
+__all__ = ["postgresql", "prefect_api"]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in [name for name in os.environ if name.startswith(("NIGHTGATE_", "MLFLOW_"))]:
+        monkeypatch.delenv(name)

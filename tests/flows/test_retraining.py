@@ -1,0 +1,146 @@
+"""The retraining flow on a real Prefect server."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from nightgate.errors import ContractBroken, LeakFound, ModelBusy
+from nightgate.records import read_record, run_numbers
+from nightgate.releases import champion_of
+from nightgate.runs import holder_of, lease
+from nightgate.settings import Settings
+from tests.projects import edit_contract, people, project
+
+SMALLER = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "income", "max_value": 40}}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> Iterator[Settings]:
+    """Give a project that this process is in."""
+    made = project(tmp_path)
+    monkeypatch.setenv("NIGHTGATE_PROJECT", str(tmp_path))
+    return made
+
+
+def retrain(model: str = "credit", **parameters: Any) -> dict[str, Any]:
+    """Run the flow in this process."""
+    from flows.retraining import retraining
+
+    return dict(retraining(model, **parameters))
+
+
+def command(place: Settings, api: str, *words: str) -> "subprocess.Popen[str]":
+    """Start the command line in a process of its own."""
+    environment = {**os.environ, "NIGHTGATE_PROJECT": str(place.root), "PREFECT_API_URL": api}
+    return subprocess.Popen([sys.executable, "-m", "nightgate", *words], cwd=place.root, env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    """Wait until a file is there, or the process that shall write it has ended."""
+    while not path.exists():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+            return
+
+
+def flow_run_states(run_id: str) -> tuple[str, str]:
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run_id).state  # type: ignore[arg-type]
+    assert state is not None
+    return state.name, state.message or ""
+
+
+def artifact_keys(prefix: str) -> set[str]:
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_=f"{prefix}-%")), limit=100)
+    return {str(artifact.key) for artifact in found}
+
+
+def test_first_run_is_promoted_and_second_is_kept(place: Settings) -> None:
+    first, second = retrain(), retrain()
+
+    assert (first["verdict"], first["champion"]) == ("promoted", 1)
+    assert (second["verdict"], second["champion"], second["run"]) == ("kept", 1, 2)
+    assert first["model_sha256"] == second["model_sha256"]
+    assert first["metrics"]["challenger"]["auc"]["low"] <= first["metrics"]["challenger"]["auc"]["value"]
+    assert [gate["boundary"] for gate in first["gates"]] == ["raw", "features", "predictions", "metrics"]
+    assert Path(first["report"]).is_file()
+    assert flow_run_states(first["run_id"])[0] == "Completed"
+    assert {"credit-gate-raw", "credit-decision", "credit-report", "credit-card"} <= artifact_keys("credit")
+
+
+def test_broken_contract_stops_the_run_and_is_told_alike(place: Settings) -> None:
+    retrain()
+    edit_contract(place, "raw", SMALLER)
+
+    with pytest.raises(ContractBroken) as broken:
+        retrain()
+
+    record = read_record(place.store, "credit")
+    assert (record.verdict, record.champion) == ("stopped", 1)
+    assert record.error is not None and record.error["message"] == broken.value.message
+    assert "`income` is at most 40" in broken.value.message
+    name, message = flow_run_states(record.run_id)
+    assert name == "Failed" and "`income` is at most 40" in message
+    assert holder_of(place.registry, "credit") is None
+
+
+def test_leak_stops_the_run(place: Settings) -> None:
+    frame = people()
+    frame["score"] = (frame["default"] == "yes") * 5.0 + frame["income"] / 1e6
+    frame.to_csv(place.root / "data.csv", index=False)
+
+    with pytest.raises(LeakFound, match="score"):
+        retrain()
+
+    assert read_record(place.store, "credit").verdict == "stopped"
+
+
+def test_second_run_at_once_is_refused_and_told_which_holds(place: Settings) -> None:
+    with lease(place.registry, "credit", run_id="the-first", key="k"), pytest.raises(ModelBusy, match="the-first"):
+        retrain()
+
+
+@pytest.mark.parametrize("stage", ["engineer", "train-logistic", "evaluate", "register", "promote"])
+def test_killed_run_is_resumed_under_its_number(place: Settings, prefect_api: str, stage: str) -> None:
+    begun = command(place, prefect_api, "run", "credit")
+    notes = Path(place.store_url) / "runs/credit/1/notes" / f"{stage}.json"
+    wait_for(notes, begun)
+    begun.send_signal(signal.SIGKILL)
+    begun.wait()
+    collected = (notes.parent / "collect.json").read_text()
+
+    ended = command(place, prefect_api, "run", "credit", "--json")
+    output, _ = ended.communicate()
+    record = json.loads(output)
+
+    assert (record["run"], record["resumed"], record["champion"]) == (1, True, 1)
+    assert champion_of(place, "credit") == 1
+    assert (notes.parent / "collect.json").read_text() == collected, "a finished stage was repeated"
+    assert run_numbers(place.store, "credit") == [1]
+
+
+def test_interrupted_run_leaves_nothing_behind(place: Settings, prefect_api: str) -> None:
+    begun = command(place, prefect_api, "run", "credit", "--json")
+    notes = Path(place.store_url) / "runs/credit/1/notes/collect.json"
+    wait_for(notes, begun)
+    begun.send_signal(signal.SIGINT)
+    output, _ = begun.communicate()
+
+    record = read_record(place.store, "credit")
+    assert begun.returncode == 130
+    assert json.loads(output)["error"]["kind"] == "Interrupted"
+    assert record.verdict == "failed"
+    assert holder_of(place.registry, "credit") is None
+    assert flow_run_states(record.run_id)[0] not in ("Running", "Pending")

@@ -1,0 +1,74 @@
+"""Small real projects: data in a file, a model made by `new`, and nights run as plain functions or as the flow."""
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nightgate import stages
+from nightgate.authoring import Wanted, make
+from nightgate.nights import night
+from nightgate.records import RunRecord
+from nightgate.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = """
+[candidates.logistic]
+estimator = "logistic"
+search = { C = [0.1, 1.0] }
+"""
+"""A candidate that trains in a tenth of a second."""
+
+
+def people(rows: int = 600, seed: int = 0, strength: float = 1.5) -> pd.DataFrame:
+    """Return people of whom some default; `strength` says how much their columns tell."""
+    random = np.random.default_rng(seed)
+    income, age = random.normal(50, 10, rows), random.integers(18, 80, rows)
+    city = random.choice(["Bern", "Basel", "Chur"], rows)
+    signal = strength * (income - 50) / 10 + (city == "Bern") - 0.5
+    default = np.where(random.random(rows) < 1 / (1 + np.exp(-signal)), "yes", "no")
+    return pd.DataFrame({"income": income.round(3), "age": age, "city": city, "default": default})
+
+
+def project(folder: Path, frame: pd.DataFrame | None = None, *, name: str = "credit", extra: str = SMALL, **wanted: object) -> Settings:
+    """Make a project with one model over `data.csv`; return its settings."""
+    for part in ("flows", "tasks"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "models").mkdir()
+    (folder / "pyproject.toml").write_text("")
+    (people() if frame is None else frame).to_csv(folder / "data.csv", index=False)
+    place = Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}",
+                     folder / ".nightgate" / "keys.json")
+    made = make(place, Wanted(name, {"data": "data.csv"}, "default", **wanted))  # type: ignore[arg-type]
+    made.definition.write_text(made.definition.read_text() + extra)
+    return place
+
+
+def run_plainly(place: Settings, name: str = "credit", *, until: str = "conclude", **options: object) -> RunRecord | None:
+    """Run one night without Prefect; end as if killed before `until`, if it is not the last stage."""
+    with night(place, name, run_id=str(uuid.uuid4()), **options) as this:  # type: ignore[arg-type]
+        snapshot = stages.let_pass(this, data := stages.collect(this), stages.pass_gate(this, "raw", data))
+        table = stages.engineer(this, snapshot)
+        stages.let_pass(this, table, stages.pass_gate(this, "features", table))
+        stages.look_for_leaks(this, table)
+        names = [stages.train(this, table, each, threads=1) for each in stages.candidates(this)]
+        evaluated = stages.evaluate(this, snapshot, table, names)
+        stages.let_pass(this, evaluated.predictions, stages.pass_gate(this, "predictions", evaluated.predictions))
+        stages.let_pass(this, evaluated.metrics, stages.pass_gate(this, "metrics", evaluated.metrics))
+        decision = stages.decide(this, evaluated)
+        stages.release(this, table, evaluated)
+        stages.register(this, decision, stages.report(this, decision))
+        if decision.verdict == "promoted":
+            stages.promote(this, decision)
+        return stages.conclude(this, decision) if until == "conclude" else None
+
+
+def edit_contract(place: Settings, boundary: str, expectation: dict[str, object], name: str = "credit") -> None:
+    """Put one expectation in front of a contract."""
+    path = place.contracts_of(name) / f"{boundary}.json"
+    suite = json.loads(path.read_text())
+    suite["expectations"].insert(0, expectation)
+    path.write_text(json.dumps(suite))
