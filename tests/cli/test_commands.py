@@ -1,0 +1,191 @@
+"""Every command: one JSON value on success and on failure, the right exit code, and what it says."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightgate.cli import changing
+from nightgate.cli.main import main, parser
+from nightgate.records import read_record
+from nightgate.registry import reconcile
+from nightgate.releases import champion_of, point, read_pointer, versions
+from nightgate.settings import Settings
+from tests.projects import people, project, run_plainly
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a project of which two runs were promoted."""
+    folder = tmp_path_factory.mktemp("finished")
+    place = project(folder, people(strength=-1.5))
+    assert run_plainly(place) is not None
+    people(2_000, seed=1, strength=3.0).to_csv(folder / "data.csv", index=False)
+    second = run_plainly(place)
+    assert second is not None and second.verdict == "promoted", second
+    return folder
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Give a copy of the finished project, with this process in it."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder / "models")
+    yield Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}",
+                   folder / ".nightgate" / "keys.json")
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
+    """Run a command with --json; return its exit code and the one value it printed."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--json"])
+    return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit):
+        main(words)
+    output = capsys.readouterr()
+    return output.out + output.err
+
+
+COMMANDS = [name for action in parser()._actions if action.choices for name in action.choices]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"Example:\n  nightgate {name}" in shown(capsys, name, "--help")
+
+
+READING = [("status", "credit"), ("status",), ("history", "credit"), ("show", "credit"), ("show", "credit", "1"),
+           ("compare", "credit", "1", "2"), ("report", "credit"), ("check",), ("check", "credit"), ("schema",)]
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_reading_commands_print_json_and_text(words: tuple[str, ...], place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    code, value = said(capsys, *words)
+
+    assert code == 0 and isinstance(value, dict)
+    assert shown(capsys, *words).strip()
+
+
+def test_show_takes_the_number_and_prefects_id(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    _, record = said(capsys, "show", "credit", "1")
+
+    assert said(capsys, "show", "credit", record["run_id"]) == (0, record)
+    assert record["verdict"] == "promoted" and record["run"] == 1
+
+
+def test_compare_names_what_differs(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    _, value = said(capsys, "compare", "credit", "1", "2")
+
+    assert {"snapshot", "model", "rows"} <= set(value["differs"])
+    assert "code" not in value["differs"]
+
+
+@pytest.mark.parametrize(("words", "code", "kind"), [
+    (("show", "credti"), 2, "FileMissing"), (("show", "credit", "9"), 2, "FileMissing"),
+    (("show", "credit", "no-id"), 2, "UsageError"), (("frobnicate",), 2, "UsageError"), (("show",), 2, "UsageError"),
+    (("run",), 2, "UsageError"), (("run", "credti"), 2, "FileMissing"), (("run", "credit", "--as-of", "tomorrow"), 2, "UsageError"),
+    (("run", "credit", "--set", "x"), 2, "UsageError"), (("approve", "credit", "--reason", "x"), 2, "UsageError"),
+    (("rollback", "credit", "--to", "2"), 2, "UsageError"), (("rollback", "credit", "--to", "9"), 2, "FileMissing"),
+    (("remove", "credit"), 2, "UsageError"), (("new", "credit", "--data", "data.csv", "--target", "default"), 2, "UsageError"),
+    (("new", "x", "--data", "none.csv", "--target", "y"), 2, "FileMissing"),
+    (("new", "x", "--data", "data.csv", "--target", "y"), 3, "DataUnusable"),
+    (("new", "Bad Name", "--data", "data.csv", "--target", "default"), 2, "UsageError")], ids=str)
+def test_failures_are_one_json_value_with_a_remedy(words: tuple[str, ...], code: int, kind: str, place: Settings,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    found, value = said(capsys, *words)
+
+    assert (found, value["error"]["kind"]) == (code, kind)
+    assert value["error"]["message"] and value["error"]["remedy"]
+
+
+def test_outside_a_project_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert said(capsys, "status")[1]["error"]["kind"] == "UsageError"
+
+
+def test_rollback_lets_the_earlier_version_serve(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert champion_of(place, "credit") == 2
+
+    code, value = said(capsys, "rollback", "credit")
+
+    assert (code, value["champion"], champion_of(place, "credit")) == (0, 1, 1)
+    assert said(capsys, "rollback", "credit", "--to", "2")[1]["champion"] == 2
+
+
+def test_rollback_refuses_a_release_that_was_changed(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    model = Path(place.store_url) / "releases/credit/1/model.joblib"
+    model.write_bytes(model.read_bytes()[:-1])
+
+    code, value = said(capsys, "rollback", "credit")
+
+    assert (code, value["error"]["kind"], champion_of(place, "credit")) == (1, "NotVerified", 2)
+
+
+def test_aliases_follow_the_pointer_after_a_kill_between_the_two(place: Settings) -> None:
+    pointer = read_pointer(place.store, "credit")
+    assert pointer is not None and pointer.previous == 1
+    point(place.store, "credit", type(pointer)(1, pointer.manifest_sha256, 2, pointer.as_of, "by a run that was killed"))
+
+    assert reconcile(place, "credit") == ["alias `champion` set to run 1", "alias `previous` set to run 2"]
+    assert reconcile(place, "credit") == []
+
+
+@pytest.mark.parametrize(("word", "verdict", "champion"), [("approve", "promoted", 3), ("reject", "rejected", 2)])
+def test_a_waiting_run_is_decided_by_a_person(word: str, verdict: str, champion: int, place: Settings,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    people(2_000, seed=2, strength=-3.0).to_csv(place.root / "data.csv", index=False)
+    waiting = run_plainly(place, overrides={"promotion.approve": "true"})
+    assert waiting is not None and waiting.verdict == "waiting", waiting
+
+    code, value = said(capsys, word, "credit", "3", "--reason", "seen by the board")
+
+    assert (code, value["verdict"], champion_of(place, "credit")) == (0, verdict, champion)
+    assert read_record(place.store, "credit", 3).decision[verdict]["reason"] == "seen by the board"
+
+
+def test_remove_takes_all_of_a_model_away(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    code, value = said(capsys, "remove", "credit", "--yes")
+
+    assert (code, value["removed"]) == (0, True)
+    assert not (place.root / "models/credit.toml").exists() and not place.contracts_of("credit").exists()
+    assert versions(place.store, "credit") == [] and champion_of(place, "credit") is None
+    assert said(capsys, "history", "credit")[1]["error"]["kind"] == "FileMissing"
+
+
+def test_remove_asks_for_the_models_name(place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+
+    with pytest.raises(changing.UsageError, match="Nothing was removed"):
+        changing.remove(parser().parse_args(["remove", "credit"]))
+    assert (place.root / "models/credit.toml").exists()
+
+
+def test_check_tells_all_mistakes_and_runs_nothing(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    definition = place.root / "models/credit.toml"
+    definition.write_text(definition.read_text().replace("search =", "serch =") + '[candidates.f]\nestimator = "forest"\nsearch = {dept=[3]}\n')
+    (place.contracts_of("credit") / "features.json").write_text("{")
+
+    code, value = said(capsys, "check")
+    mistakes = " ".join(value["files"][0]["mistakes"])
+
+    assert code == 2
+    assert "serch" in mistakes and "features.json is no suite" in mistakes
+
+
+def test_check_knows_an_estimators_parameters(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    definition = place.root / "models/credit.toml"
+    definition.write_text(definition.read_text() + '[candidates.f]\nestimator = "forest"\nsearch = {max_dept = [3]}\n'
+                          '[candidates.g]\nestimator = "models.none.Such"\n')
+
+    for _ in range(2):  # the second time from the cache
+        mistakes = " ".join(said(capsys, "check", "credit")[1]["files"][0]["mistakes"])
+        assert "did you mean `max_depth`" in mistakes and "`models.none` cannot be imported" in mistakes
