@@ -1,0 +1,98 @@
+"""Reports: one document as page, Markdown and terminal text; a page that needs nothing but itself."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nightgate.records import RunRecord
+from nightgate.reports.card import card
+from nightgate.reports.document import Bars, Callout, Document, Facts, Heading, Paragraph, Plot, Series, Side, Table
+from nightgate.reports.html import html
+from nightgate.reports.markdown import markdown
+from nightgate.reports.retraining import report
+from nightgate.reports.summary import summary
+from nightgate.reports.terminal import show
+from tests.projects import people, project, run_plainly
+
+WHOLE = Document("<title>", "sub & title", [
+    Heading("a <b> heading"), Paragraph("1 < 2"), Callout("kept", "why", "neutral"), Facts([("name", "<value>")]),
+    Table(["x", "n"], [["a|b", "1"], ["c", "2"]], frozenset({"n"}), frozenset({1})),
+    Side([Plot("P", "x", "y", [Series("one", [(0, 0), (1, 1)]), Series("two", [(0, 1)], "dots")], "told", diagonal=True),
+          Bars("B", ["a", "b"], [1.0, -0.5], "told", [(0.5, 1.5), (-1, 0)])])])
+
+
+@pytest.fixture(scope="session")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    place = project(tmp_path_factory.mktemp("reported"), people(), extra='\n[evaluation]\nslices = ["city"]\n'
+                    '[candidates.logistic]\nestimator = "logistic"\n')
+    found = run_plainly(place)
+    assert found is not None
+    return found
+
+
+def test_all_parts_have_all_forms(capsys: pytest.CaptureFixture[str]) -> None:
+    page, text = html(WHOLE), markdown(WHOLE)
+    show(WHOLE)
+    terminal = capsys.readouterr().out
+
+    assert "<b> heading" not in page and "a &lt;b&gt; heading" in page and "&lt;value&gt;" in page
+    assert "a\\|b" in text and "| **c** | **2** |" in text and "1 &lt; 2" in text
+    assert "a <b> heading" in terminal and "█" in terminal
+    assert max(map(len, terminal.splitlines())) <= 100
+
+
+def test_a_report_needs_no_script_and_no_network(record: RunRecord) -> None:
+    page = html(report(record))
+
+    assert len(page) < 2_000_000
+    assert not re.search(r"<script|<link|src=|url\(|@import|https?://", page)
+    assert page.index("becomes the first champion") < page.index("ROC curve") < page.index("Where it came from")
+
+
+def test_report_and_card_tell_the_same_run(record: RunRecord) -> None:
+    texts = [markdown(report(record)), markdown(card(record))]
+
+    for text in texts:
+        assert record.reason in text and str(record.model_sha256) in text
+    assert "Weakest where city is" in texts[0] and "Weakest where city is" in texts[1]
+    assert "becomes the first champion" in markdown(summary(record, None))
+
+
+def test_a_record_comes_back_from_its_json(record: RunRecord) -> None:
+    assert RunRecord.from_json(record.as_json()).as_json() == record.as_json()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_the_report_without_sideways_scrolling(width: int, record: RunRecord, tmp_path: Path) -> None:
+    browser = _chromium()
+    measure = "<p id=w></p><script>w.textContent='wide='+document.documentElement.scrollWidth</script></main>"
+    (tmp_path / "report.html").write_text(html(report(record)).replace("</main>", measure))
+
+    page = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                           "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                           f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={max(width, 500)},900", "--dump-dom",
+                           _narrowed(tmp_path / "report.html", width)], capture_output=True, text=True, check=True, timeout=120).stdout
+
+    found = re.search(r"wide=(\d+)", page)
+    assert found is not None and int(found[1]) <= max(width, 500)
+
+
+def _narrowed(path: Path, width: int) -> str:
+    """Chromium's windows are at least 500 pixels wide: a narrower page is one in a narrower body."""
+    if width < 500:
+        path.write_text(path.read_text().replace("<main>", f'<main style="width:{width}px">'))
+    return path.as_uri()
+
+
+def _chromium() -> str:
+    import os
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail("Chromium is not installed; .ci/run installs it.")
+    if found is None:
+        pytest.skip("Chromium is not installed")
+    return found
