@@ -21,7 +21,14 @@ from tasks.report import report
 from tasks.train import candidates, train
 
 
-@flow(name="retraining", flow_run_name="{model} {as_of}", log_prints=False)
+def run_name() -> str:
+    """Name a run in the UI: the model, the night, and why it was started where somebody said so."""
+    given = flow_run.parameters
+    words = [given["model"], f"as of {given['as_of'] or 'today'}", f"because {given['reason']}" if given["reason"] else ""]
+    return " ".join(word for word in words if word)
+
+
+@flow(name="retraining", flow_run_name=run_name)
 def retraining(model: str, as_of: date | None = None, overrides: dict[str, str] | None = None, reason: str = ""
                ) -> dict[str, Any]:
     """Retrain a model on the data up to a date and return its run record; a broken gate ends it as Failed."""

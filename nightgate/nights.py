@@ -26,6 +26,8 @@ from nightgate.records import CandidateNumbers, GateNumbers, Interval, RunRecord
 from nightgate.settings import Settings
 
 log = logging.getLogger("nightgate")
+begun = logging.getLogger("nightgate_begun")
+"""Says which stage is under way, to a terminal; the run's own log needs only what came of it."""
 
 PACKAGES = ("nightgate", "scikit-learn", "numpy", "pandas", "pyarrow")
 """What a model's numbers depend on, named in every record."""
@@ -52,7 +54,7 @@ class Night:
         """Time a stage; what it puts into the yielded dict is kept with the time, and `told` is said in the log."""
         notes: dict[str, Any] = {}
         begin, began = time.perf_counter(), time.time()
-        log.info("%s …", name, extra={"stage": name, "phase": "begin"})
+        begun.info(name)
         try:
             yield notes
         finally:
@@ -60,7 +62,7 @@ class Night:
             told = notes.pop("told", "")
             self.note(name, {**notes, "began": began, "seconds": round(seconds, 3)})
             log.info("%s: %s (%.1f s)", name, told or "stopped", seconds,
-                     extra={"stage": name, "phase": "end", "told": told, "seconds": seconds})
+                     extra={"stage": name, "told": told, "seconds": seconds})
 
     def note(self, name: str, value: Mapping[str, Any]) -> None:
         self.settings.store.write_json(f"{self.folder}/notes/{name}.json", _plain(value))

@@ -8,8 +8,6 @@ from typing import Any
 
 from nightgate.settings import Settings
 
-LOG = logging.getLogger("nightgate")
-
 
 def prepare(place: Settings) -> None:
     """Set what Prefect reads from the environment when it is imported; what is set already stays."""
@@ -25,7 +23,8 @@ def prepare(place: Settings) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    LOG.setLevel(logging.INFO)
+    for name in ("nightgate", "nightgate_begun"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def retrain(place: Settings, model: str, *, as_of: date | None, overrides: Mapping[str, str], reason: str) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from rich.status import Status
 from rich.table import Table
 
 
+LOGGERS = ("nightgate", "nightgate_begun")
+
+
 class Progress(logging.Handler):
     """Turns what the stages log into lines. Use as a context manager around the run."""
 
@@ -19,24 +22,26 @@ class Progress(logging.Handler):
         self.status: Status | None = out.status("starting …") if sys.stdout.isatty() else None
 
     def __enter__(self) -> "Progress":
-        logging.getLogger("nightgate").addHandler(self)
+        for name in LOGGERS:
+            logging.getLogger(name).addHandler(self)
         if self.status:
             self.status.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        logging.getLogger("nightgate").removeHandler(self)
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(self)
         if self.status:
             self.status.stop()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one log record of a stage."""
-        stage, phase = getattr(record, "stage", None), getattr(record, "phase", None)
-        if stage is None:
-            return
-        if phase == "begin":
+        if record.name == "nightgate_begun":
             if self.status:
-                self.status.update(f"{stage} …")
+                self.status.update(f"{record.getMessage()} …")
+            return
+        stage = getattr(record, "stage", None)
+        if stage is None:
             return
         told = str(getattr(record, "told", ""))
         mark, colour = ("✓", "green") if told else ("✗", "red")

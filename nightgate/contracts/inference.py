@@ -158,13 +158,14 @@ def _number_rules(values: NDArray[np.float64], column: Column) -> Iterator[dict[
     low, high = (0.0 if 0 <= low <= spread else low - spread), high + spread
     whole = column.type == "integer"
     yield _expect("expect_column_values_to_be_between",
-                  {"column": column.name, "min_value": math.floor(low) if whole else _rounded(low),
-                   "max_value": math.ceil(high) if whole else _rounded(high), "mostly": 1 - OUTSIDE_FLOOR},
+                  {"column": column.name, "min_value": math.floor(low) if whole else _outward(low, up=False),
+                   "max_value": math.ceil(high) if whole else _outward(high, up=True), "mostly": 1 - OUTSIDE_FLOOR},
                   f"Seen from {values[0]:g} to {values[-1]:g}; a tenth of the range is added.",
                   {"least": float(values[0]), "most": float(values[-1]), "rows": len(values)})
     if len(values) < 50:
         return
-    ranges = [[_rounded(_at(values, quantile - _slack(quantile))), _rounded(_at(values, quantile + _slack(quantile)))]
+    ranges = [[_outward(_at(values, quantile - _slack(quantile)), up=False),
+               _outward(_at(values, quantile + _slack(quantile)), up=True)]
               for quantile in QUANTILES]
     yield _expect("expect_column_quantile_values_to_be_between",
                   {"column": column.name, "quantile_ranges": {"quantiles": list(QUANTILES), "value_ranges": ranges}},
@@ -248,9 +249,12 @@ def _at(values: NDArray[np.float64], quantile: float) -> float:
     return float(values[min(int(quantile * len(values)), len(values) - 1)])
 
 
-def _rounded(value: float) -> float:
-    """Keep six significant digits: a person reads them."""
-    return float(f"{value:.6g}")
+def _outward(value: float, *, up: bool) -> float:
+    """Keep six digits that count, since a person reads them; never nearer to the data than they were."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
+    return float(f"{(math.ceil if up else math.floor)(value / step) * step:.6g}")
 
 
 def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:

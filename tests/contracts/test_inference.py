@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nightgate.contracts.gate import check
 from nightgate.contracts.inference import infer_metrics, infer_predictions, infer_raw
@@ -46,6 +48,19 @@ def test_clean_nights_pass(count: int, contract: Suite, tmp_path: Path) -> None:
     stopped = [seed for seed in range(1, 41) if not passes(contract, rows(count, seed), tmp_path)]
 
     assert stopped == []
+
+
+@given(st.lists(st.sampled_from([-0.0446416369, 0.0506801187, 1e-9 / 3, -2 / 3, 1e12 / 7]), min_size=60, max_size=90))
+def test_data_pass_their_own_contract(values: list[float]) -> None:
+    import tempfile
+
+    frame = pd.DataFrame({"income": values, "y": ["no", "yes"] * (len(values) // 2) + ["no"] * (len(values) % 2)})
+    with tempfile.TemporaryDirectory() as folder:
+        frame.to_parquet(Path(folder) / "data.parquet")
+        columns = (Column("income", "number"), Column("y", "text"))
+        own = parse_suite(infer_raw(Path(folder) / "data.parquet", DEFINITION, columns), place="raw")
+
+        assert passes(own, frame, Path(folder))
 
 
 def changed(name: str, frame: pd.DataFrame) -> pd.DataFrame:
