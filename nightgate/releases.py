@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from nightgate.datasets import ColumnType
 from nightgate.definition.model import Task
 from nightgate.errors import FileMissing, NotVerified
 from nightgate.settings import Settings
@@ -38,7 +39,7 @@ class Manifest:
     model_sha256: str
     files: dict[str, str]
     inputs: dict[str, str]
-    raw: dict[str, str]
+    raw: dict[str, ColumnType]
     classes: list[str]
     threshold: float | None
     dataset: str

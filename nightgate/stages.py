@@ -27,6 +27,7 @@ from nightgate.records import CandidateNumbers, GateNumbers, RunRecord
 from nightgate.reports import writing as reports
 from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
+from nightgate.settings import Settings
 from nightgate.splits import Split, folds, holdout_split
 from nightgate.tables import Table, read_table
 from nightgate.training.candidates import BASELINE, candidates_of
@@ -52,7 +53,7 @@ class Evaluated:
 def collect(this: Night) -> Dataset:
     """Take the snapshot of the run's window."""
     with this.stage("collect") as notes:
-        snapshot = snapshots.collect(this.definition, this.settings, as_of=this.as_of, types=_pinned_types(this))
+        snapshot = snapshots.collect(this.definition, this.settings, as_of=this.as_of, types=pinned_types(this.settings, this.run.model))
         notes.update(dataset=snapshot.dataset, collected=snapshot.as_json(),
                      told=f"{snapshot.dataset.rows:,} rows of {len(snapshot.dataset.columns)} columns")
         return snapshot.dataset
@@ -172,7 +173,7 @@ def release(this: Night, dataset: Dataset, evaluated: Evaluated) -> str:
             model=this.run.model, version=this.run.run, task=this.definition.task, model_sha256=best.model_sha256, files={},
             inputs={str(name): str(kind) for name, kind in table.frame.dtypes.items()}, classes=list(table.classes),
             raw={each["name"]: each["type"] for each in notes_before["collect"]["dataset"]["columns"]
-                 if each["name"] not in this.definition.not_features},
+                 if each["name"] not in this.definition.not_inputs},
             threshold=evaluated.threshold if this.definition.task == "binary" else None,
             dataset=notes_before["collect"]["dataset"]["sha256"], features=dataset.sha256,
             contracts={name.removeprefix("gate-"): note["gate"]["sha256"] for name, note in notes_before.items()
@@ -234,13 +235,13 @@ def conclude(this: Night, decision: Decision) -> RunRecord:
     return write_down(this, assemble(this, decision.verdict, decision.sentence))
 
 
-def _pinned_types(this: Night) -> dict[str, ColumnType] | None:
+def pinned_types(settings: Settings, model: str) -> dict[str, ColumnType] | None:
     """Return the column types that the raw contract keeps, None where it keeps none."""
     try:
-        suite = read_suite(this.settings.contracts_of(this.run.model) / "raw.json")
+        suite = read_suite(settings.contracts_of(model) / "raw.json")
     except FileMissing as error:
-        raise FileMissing(f"{this.run.model} has no contract for its raw data: {error.message}",
-                          remedy=f"`nightgate new {this.run.model} …` writes one.") from None
+        raise FileMissing(f"{model} has no contract for its raw data: {error.message}",
+                          remedy=f"`nightgate new {model} …` writes one.") from None
     pinned: dict[str, ColumnType] | None = suite.meta.get("nightgate", {}).get("columns")
     return pinned
 

@@ -38,8 +38,13 @@ def prefect_api() -> Iterator[str]:
                                   env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             _answered(f"{address}/health", server)
-            from prefect.settings import (PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME,
-                                          PREFECT_LOCAL_STORAGE_PATH, temporary_settings)
+            from prefect.settings import (
+                PREFECT_API_URL,
+                PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+                PREFECT_HOME,
+                PREFECT_LOCAL_STORAGE_PATH,
+                temporary_settings,
+            )
 
             with temporary_settings({PREFECT_API_URL: address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_HOME: Path(home),
                                      PREFECT_LOCAL_STORAGE_PATH: Path(home) / "results"}):

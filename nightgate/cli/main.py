@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from nightgate.cli import authoring, changing, reading, running
+from nightgate.cli import authoring, changing, operating, reading, running
 from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
 
@@ -43,7 +43,7 @@ def parser() -> Parser:
     whole = Parser(prog="nightgate", description="Retrain models every night and let nothing through that was not checked.")
     whole.add_argument("--version", action="version", version=_version())
     commands = Commands(whole.add_subparsers(metavar="COMMAND", required=True, title="commands"))
-    for part in (authoring, running, reading, changing):
+    for part in (authoring, running, reading, changing, operating):
         part.add(commands)
     return whole
 

@@ -9,7 +9,6 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
-
 LOGGERS = ("nightgate", "nightgate_begun")
 
 

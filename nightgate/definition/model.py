@@ -208,3 +208,9 @@ class Definition(Strict):
         time = () if self.time is None else (self.time,)
         arrived = () if self.source.arrived is None else (self.source.arrived,)
         return frozenset((self.target, *self.entity, *time, *arrived, *self.columns.exclude, *self.privacy.drop))
+
+    @property
+    def not_inputs(self) -> frozenset[str]:
+        """Columns of the snapshot that a prediction does not need: the event time it may, for its hour and weekday."""
+        used = {self.time} | (set(self.entity) if self.features.own is not None else set())
+        return self.not_features - used

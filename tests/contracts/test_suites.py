@@ -84,7 +84,10 @@ def test_reading_imports_nothing_heavy() -> None:
 
 def test_the_table_of_expectations_is_the_librarys_registry() -> None:
     import great_expectations.expectations.core  # noqa: F401 - fills the registry
-    from great_expectations.expectations.registry import get_expectation_impl, list_registered_expectation_implementations
+    from great_expectations.expectations.registry import (
+        get_expectation_impl,
+        list_registered_expectation_implementations,
+    )
 
     registered = list_registered_expectation_implementations()
 

@@ -1,0 +1,93 @@
+"""Commands of operation: up, serve, score, drift."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from nightgate.cli.parsing import Answer, Commands
+from nightgate.errors import FileMissing, UsageError
+from nightgate.reports.document import Document, Part, Table
+from nightgate.settings import settings
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands."""
+    start = commands.add("up", up, "Start a Prefect server here and run all models on their schedules.", "nightgate up --port 4200")
+    start.add_argument("--port", type=int, default=4200)
+    answer = commands.add("serve", serve, "Answer predictions over HTTP.", "nightgate serve --models credit --port 8000")
+    answer.add_argument("--models", help="names, separated by commas; all when absent")
+    answer.add_argument("--host", default="127.0.0.1")
+    answer.add_argument("--port", type=int, default=8000)
+    table = commands.add("score", score, "Score a table with the champion.",
+                         "nightgate score credit --input new.csv --output scored.parquet")
+    table.add_argument("model")
+    table.add_argument("--input", required=True, help="file, folder or URL")
+    table.add_argument("--output", required=True, help="Parquet file to write")
+    look = commands.add("drift", drift, "Compare a model's data with those it was trained on, or any files with each other.",
+                        "nightgate drift reference.parquet current.parquet")
+    look.add_argument("data", nargs="+", help="a model, or a reference file and current ones")
+
+
+def up(arguments: argparse.Namespace) -> Answer:
+    """Run server and schedules until Ctrl-C."""
+    from nightgate.cli.orchestrator import run_everything
+
+    address = run_everything(settings(), arguments.port, told=sys.stderr if arguments.json else sys.stdout)
+    return Answer({"address": address, "ended": True}, "Everything has ended.")
+
+
+def serve(arguments: argparse.Namespace) -> Answer:
+    """Serve predictions until Ctrl-C."""
+    import uvicorn
+
+    from nightgate.definition.loading import definition_path, model_names
+    from nightgate.serving import application
+
+    place = settings()
+    names = arguments.models.split(",") if arguments.models else model_names(place.models)
+    for name in names:
+        definition_path(place.models, name)
+    if arguments.host not in ("127.0.0.1", "localhost", "::1"):
+        raise UsageError(f"The service has no access keys yet and stays on this machine; {arguments.host} would be open to others.",
+                         remedy="Put a proxy that checks who asks in front of 127.0.0.1.")
+    print(f"http://{arguments.host}:{arguments.port}/models/{names[0]}/predict", file=sys.stderr, flush=True)
+    uvicorn.run(application(place, names), host=arguments.host, port=arguments.port, log_level="warning", server_header=False)
+    return Answer({"models": names, "ended": True}, "")
+
+
+def score(arguments: argparse.Namespace) -> Answer:
+    """Score a table."""
+    from nightgate.definition.loading import definition_path
+    from nightgate.scoring import score as score_table
+
+    place = settings()
+    definition_path(place.models, arguments.model)
+    made = score_table(place, arguments.model, source=arguments.input, output=Path(arguments.output).resolve())
+    value = {"model": arguments.model, "version": made.version, "rows": made.rows, "output": made.output}
+    return Answer(value, f"{made.rows:,} rows scored by run {made.version}: {made.output}")
+
+
+def drift(arguments: argparse.Namespace) -> Answer:
+    """Compare, and answer 3 when a column raises an alarm."""
+    from nightgate import drift as drifting
+
+    if len(arguments.data) == 1:
+        from nightgate.monitoring import compare_model
+
+        found = [compare_model(settings(), arguments.data[0])]
+    else:
+        paths = [Path(name) for name in arguments.data]
+        for path in paths:
+            if not path.is_file():
+                raise FileMissing(f"{path} is not there.", remedy="Name a model, or a reference file and current files.")
+        reference = drifting.read(paths[0])
+        found = [drifting.compare(reference, drifting.read(path), data=str(path)) for path in paths[1:]]
+    parts: list[Part] = []
+    for each in found:
+        rows = [[column.column, column.verdict, f"{column.distance:.3f}", column.why] for column in
+                sorted(each.columns, key=lambda column: (-column.distance, column.column))]
+        parts.append(Table([each.data, "verdict", "distance", "why"], rows, frozenset({"distance"}),
+                           frozenset(number for number, row in enumerate(rows) if row[1] == "alarm")))
+    alarms = sum(each.alarm for each in found)
+    value = {"files": [each.as_json() for each in found]}
+    return Answer(value, Document("Drift", f"{alarms} columns raise an alarm", parts), 3 if alarms else 0)

@@ -1,0 +1,35 @@
+"""Monitoring of a model: what its source gives now against what the champion was trained on."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+from nightgate import drift, snapshots
+from nightgate.definition.loading import definition_path, load_definition
+from nightgate.drift import TableDrift
+from nightgate.errors import FileMissing
+from nightgate.releases import champion_of, read_manifest
+from nightgate.settings import Settings
+from nightgate.stages import pinned_types
+
+
+def compare_model(settings: Settings, model: str) -> TableDrift:
+    """Collect the model's data as of today and compare them with its champion's snapshot. Raises FileMissing."""
+    definition = load_definition(definition_path(settings.models, model))
+    version = champion_of(settings, model)
+    if version is None:
+        raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
+    today = datetime.now(ZoneInfo(definition.schedule.timezone)).date()
+    current = snapshots.collect(definition, settings, as_of=today, types=pinned_types(settings, model)).dataset
+    trained = read_manifest(settings.store, model, version).dataset
+    reference = settings.store.address(f"snapshots/{trained}.parquet")
+    leave_out = {*definition.entity, *([definition.time] if definition.time else []), definition.source.arrived or "",
+                 *definition.columns.exclude}
+    return drift.compare(_frame(settings, reference), _frame(settings, current.uri), data=model, leave_out=leave_out)
+
+
+def _frame(settings: Settings, uri: str) -> pd.DataFrame:
+    with settings.store.local_copy(uri) as path:
+        return pd.read_parquet(path)
+

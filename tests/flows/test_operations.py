@@ -1,0 +1,73 @@
+"""`nightgate up`: a server with schedules that other services can trigger, and which ends without leaving anything."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from nightgate.records import read_record
+from tests.projects import people, project
+from tests.servers import free_port
+
+
+def asked(address: str, path: str, body: Any = None) -> Any:
+    request = urllib.request.Request(f"{address}{path}", None if body is None else json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def until(process: "subprocess.Popen[str]", ready: Any) -> Any:
+    """Ask until there is an answer, or the process has ended."""
+    for _ in range(1_800):
+        with contextlib.suppress(OSError):
+            if found := ready():
+                return found
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+            break
+    raise AssertionError(f"it ended with {process.returncode} or never came")
+
+
+def children(process: int) -> list[int]:
+    import psutil
+
+    return [child.pid for child in psutil.Process(process).children(recursive=True)]
+
+
+def test_up_schedules_every_night_runs_on_demand_and_ends_cleanly(tmp_path: Path) -> None:
+    import psutil
+
+    (tmp_path / "project").mkdir()
+    place = project(tmp_path / "project", people())
+    port = free_port()
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "NIGHTGATE_PROJECT": str(place.root)}
+    command = [sys.executable, "-m", "nightgate", "up", "--port"]
+    api = f"http://127.0.0.1:{port}/api"
+    with subprocess.Popen([*command, str(port)], cwd=place.root, env=environment, text=True, stdout=subprocess.PIPE) as up:
+        try:
+            until(up, lambda: len(asked(api, "/deployments/filter", {})) >= 3)
+            deployments = {each["name"]: each for each in asked(api, "/deployments/filter", {})}
+            scheduled = until(up, lambda: asked(api, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}))
+            second = subprocess.run([*command, str(port + 1), "--json"], cwd=place.root, env=environment, capture_output=True, text=True,
+                                    check=False)
+            run = asked(api, f"/deployments/{deployments['credit']['id']}/create_flow_run",
+                        {"parameters": {"model": "credit", "reason": "asked by a test"}, "state": {"type": "SCHEDULED"}})
+            ended = until(up, lambda: (state := asked(api, f"/flow_runs/{run['id']}")["state"])["type"] in ("COMPLETED", "FAILED", "CRASHED")
+                          and state)
+            started = children(up.pid)
+        finally:
+            up.send_signal(signal.SIGTERM)
+            up.wait(60)
+
+    assert deployments["credit"]["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
+    assert len(scheduled) >= 3
+    assert (second.returncode, json.loads(second.stdout)["error"]["kind"]) == (2, "UsageError")
+    assert ended["type"] == "COMPLETED", ended
+    assert (read_record(place.store, "credit").trigger, read_record(place.store, "credit").run_id) == ("asked by a test", run["id"])
+    assert not [number for number in started if psutil.pid_exists(number) and psutil.Process(number).status() != "zombie"]
