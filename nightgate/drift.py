@@ -1,17 +1,18 @@
 """Drift between a reference and a current sample, column by column: significant, and large enough to matter."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, ks_2samp
 
 from nightgate.errors import DataUnusable
 
-LEVEL = 0.001
+LEVEL = 0.0002
 """Chance of a false alarm of a whole table, shared out among its columns (Bonferroni)."""
 
 FLOOR = 0.05
@@ -57,7 +58,7 @@ class TableDrift:
 def compare(reference: pd.DataFrame, current: pd.DataFrame, *, data: str, leave_out: Iterable[str] = ()) -> TableDrift:
     """Compare two tables. Fewer than `FEWEST_ROWS` rows decide nothing and are never shown as fine."""
     names = [str(name) for name in dict.fromkeys([*reference.columns, *current.columns]) if name not in set(leave_out)]
-    level = LEVEL / max(len(names), 1)
+    level = LEVEL / max(2 * len(names), 1)  # of a column of numbers both the values and the gaps are tested
     return TableDrift(data, len(current), [_column(name, reference, current, level) for name in names])
 
 
@@ -86,14 +87,19 @@ def _column(name: str, reference: pd.DataFrame, current: pd.DataFrame, level: fl
 
 
 def _numbers(name: str, before: pd.Series, after: pd.Series, level: float) -> ColumnDrift:
-    first, second = (np.asarray(column.dropna(), dtype=float)[:SAMPLE] for column in (before, after))
-    gap = abs(float(after.isna().mean() - before.isna().mean()))
-    if gap > FLOOR:
-        return ColumnDrift(name, "alarm", gap, FLOOR, f"missing in {after.isna().mean():.1%}, before {before.isna().mean():.1%}")
+    first, second = (_spread(np.asarray(column.dropna(), dtype=float)) for column in (before, after))
+    gaps = _shares(name, before.isna(), after.isna(), level)
+    if gaps.verdict == "alarm":
+        return replace(gaps, why=f"missing in {after.isna().mean():.1%}, before {before.isna().mean():.1%}")
     if not len(first) or not len(second):
         return ColumnDrift(name, "undecided", 0.0, FLOOR, "no values to compare")
     test = ks_2samp(first, second, method="asymp")
     return _judged(name, float(test.statistic), float(test.pvalue), level, f"median {np.median(second):.4g}, before {np.median(first):.4g}")
+
+
+def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return at most `SAMPLE` values from all over a column: the first ones may be its oldest."""
+    return values[::-(-len(values) // SAMPLE) or 1]
 
 
 def _shares(name: str, before: pd.Series, after: pd.Series, level: float) -> ColumnDrift:

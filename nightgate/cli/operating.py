@@ -1,4 +1,4 @@
-"""Commands of operation: up, serve, score, drift."""
+"""Commands of operation: up, deploy, pause, resume, serve, score, drift."""
 
 import argparse
 import sys
@@ -14,6 +14,12 @@ def add(commands: Commands) -> None:
     """Declare the commands."""
     start = commands.add("up", up, "Start a Prefect server here and run all models on their schedules.", "nightgate up --port 4200")
     start.add_argument("--port", type=int, default=4200)
+    there = commands.add("deploy", deploy, "Write all models' schedules to the server that PREFECT_API_URL names.", "nightgate deploy")
+    there.add_argument("--pool", default="nightgate", help="the work pool whose workers run them")
+    for name, handler, told in (("pause", pause, "Let a model's nights pass, until `resume`."),
+                                ("resume", resume, "Run a model's nights again.")):
+        named = commands.add(name, handler, told, f"nightgate {name} credit")
+        named.add_argument("models", nargs="+", metavar="MODEL")
     answer = commands.add("serve", serve, "Answer predictions over HTTP.", "nightgate serve --models credit --port 8000")
     answer.add_argument("--models", help="names, separated by commas; all when absent")
     answer.add_argument("--host", default="127.0.0.1")
@@ -34,6 +40,48 @@ def up(arguments: argparse.Namespace) -> Answer:
 
     address = run_everything(settings(), arguments.port, told=sys.stderr if arguments.json else sys.stdout)
     return Answer({"address": address, "ended": True}, "Everything has ended.")
+
+
+def deploy(arguments: argparse.Namespace) -> Answer:
+    """Write deployments to a server that is there."""
+    from nightgate.cli.orchestrator import prepare
+    from nightgate.operations import deploy as written
+
+    place = settings()
+    prepare(place)
+    print("Writing the schedules …", file=sys.stderr, flush=True)
+    value = written(place, arguments.pool)
+    removed = f"\nRemoved: {', '.join(value['removed'])}." if value["removed"] else ""
+    return Answer(value, f"Deployed: {', '.join(value['deployed'])}.{removed}\n"
+                  f"A worker runs them: `prefect worker start --pool {arguments.pool}`.")
+
+
+def pause(arguments: argparse.Namespace) -> Answer:
+    """Pause the nights of models."""
+    return _paused(arguments, paused=True)
+
+
+def resume(arguments: argparse.Namespace) -> Answer:
+    """Resume the nights of models."""
+    return _paused(arguments, paused=False)
+
+
+def _paused(arguments: argparse.Namespace, *, paused: bool) -> Answer:
+    from nightgate import operations
+    from nightgate.cli.orchestrator import prepare
+    from nightgate.definition.loading import definition_path
+
+    place = settings()
+    for name in arguments.models:
+        definition_path(place.models, name)
+    prepare(place)
+    print("Asking the server …", file=sys.stderr, flush=True)
+    value = operations.pause(place, arguments.models, paused=paused)
+    if value["unknown"]:
+        raise UsageError(f"Prefect's server has no schedule of {', '.join(value['unknown'])}.",
+                         remedy="`nightgate up` or `nightgate deploy` writes it; PREFECT_API_URL names the server.")
+    return Answer({"models": arguments.models, "paused": paused, **value},
+                  f"{', '.join(arguments.models)}: {'paused' if paused else 'resumed'}.")
 
 
 def serve(arguments: argparse.Namespace) -> Answer:

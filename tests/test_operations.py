@@ -1,0 +1,82 @@
+"""Deploying to a server that is there: workers run the nights, what is paused stays paused, what is gone is removed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.states import Scheduled
+
+from flows.deploying import deploy, pause
+from nightgate.records import read_record
+from nightgate.settings import Settings
+from tests.projects import people, project
+
+
+def command(place: Settings, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *words], cwd=place.root, env={**os.environ, **environment}, capture_output=True, text=True,
+                          check=False)
+
+
+def nightgate(place: Settings, api: str, *words: str) -> tuple[int, Any]:
+    ended = command(place, "nightgate", *words, "--json", PREFECT_API_URL=api)
+    return ended.returncode, json.loads(ended.stdout)
+
+
+def deployments(name: str) -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        found = client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
+    return {str(each.entrypoint).split(".")[1]: each for each in found}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Settings:
+    return project(tmp_path, people(), name="loans")
+
+
+def test_a_worker_runs_what_was_deployed(place: Settings, prefect_api: str) -> None:
+    code, value = nightgate(place, prefect_api, "deploy")
+    with get_client(sync_client=True) as client:
+        scheduled = client.create_flow_run_from_deployment(deployments("loans")["retraining"].id, state=Scheduled())
+        worker = command(place, "prefect", "worker", "start", "--pool", "nightgate", "--run-once", PREFECT_API_URL=prefect_api)
+        ended = client.read_flow_run(scheduled.id).state
+
+    assert code == 0 and {"retraining/loans", "monitoring/loans", "scoring/on-demand"} <= set(value["deployed"])
+    assert ended is not None and ended.is_completed(), (ended, worker.stdout, worker.stderr)
+    assert read_record(place.store, "loans").run_id == str(scheduled.id)
+
+
+def test_a_paused_model_stays_paused_until_it_is_resumed(place: Settings, prefect_api: str) -> None:
+    deploy(place, "nightgate")
+
+    changed = pause(["loans", "unheard"], paused=True)
+    deploy(place, "nightgate")
+    paused = deployments("loans")["retraining"].paused
+    pause(["loans"], paused=False)
+
+    assert changed == {"changed": ["retraining/loans", "monitoring/loans"], "unknown": ["unheard"]}
+    assert paused and not deployments("loans")["retraining"].paused
+
+
+def test_deployments_of_models_that_are_gone_are_removed(place: Settings, prefect_api: str) -> None:
+    deploy(place, "nightgate")
+    (place.models / "loans.toml").rename(place.models / "credits.toml")
+    (place.models / "credits.toml").write_text((place.models / "credits.toml").read_text().replace('"loans"', '"credits"'))
+
+    value = deploy(place, "nightgate")
+
+    assert sorted(value["removed"]) == ["monitoring/loans", "retraining/loans"]
+    assert not deployments("loans") and deployments("credits")["retraining"].schedules[0].schedule.timezone == "UTC"
+
+
+def test_mistakes_are_told(place: Settings, prefect_api: str) -> None:
+    assert nightgate(place, "", "deploy")[1]["error"]["message"].endswith("PREFECT_API_URL is not set")
+    assert nightgate(place, "http://127.0.0.1:9/api", "pause", "loans")[1]["error"]["kind"] == "SourceUnavailable"
+    assert nightgate(place, prefect_api, "pause", "credits")[1]["error"]["kind"] == "FileMissing"
+    (place.models / "loans.toml").write_text("name = 7")
+    assert nightgate(place, prefect_api, "deploy")[0] == 2

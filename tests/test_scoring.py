@@ -1,0 +1,97 @@
+"""Scoring tables: what training saw, scoring sees; the contract's columns and shares are kept; the file is whole or not there."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nightgate.contracts.gate import GateResult
+from nightgate.errors import ContractBroken, DataUnusable, FileMissing, NightgateError
+from nightgate.scoring import load_scorer, score
+from nightgate.settings import Settings
+from tests.projects import SMALL, people, project, run_plainly
+
+KINDS = """
+[columns]
+categorical = ["age"]
+"""
+
+
+def applications(rows: int = 1_200, seed: int = 0) -> pd.DataFrame:
+    """Return people with a key, an event time, a date, a flag, gaps and cities that somebody typed."""
+    random, frame = np.random.default_rng(seed), people(rows, seed)
+    moments = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(rows) * 3, unit="h")
+    frame["city"] = frame["city"].where(random.random(rows) > 0.1, frame["city"] + " ")
+    frame["income"] = frame["income"].where(random.random(rows) > 0.05)
+    return frame.assign(age=frame["age"] // 10, person=np.arange(rows), asked=moments, vip=random.random(rows) > 0.5,
+                        born=moments - pd.to_timedelta(random.integers(7_000, 20_000, rows), unit="D"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Give a project whose model has columns of every kind, one of them masked, and a champion."""
+    made = project(tmp_path_factory.mktemp("scored"), applications(), extra=SMALL + KINDS,
+                   entity=("person",), time="asked", mask=("city",))
+    record = run_plainly(made)
+    assert record is not None and record.verdict == "promoted", record
+    return made
+
+
+def test_training_and_scoring_do_not_differ(place: Settings) -> None:
+    """The release, fed with raw rows, says what the pipeline said of the feature table on the hold-out."""
+    (held_out,) = Path(place.store_url, "predictions").glob("*.parquet")
+    scorer = load_scorer(place, "credit", 1)
+
+    rows, misfits = scorer.typed(pa.Table.from_pandas(applications()), {})
+    said = set(np.round(scorer.predict(rows.to_pandas()), 9))
+
+    assert not misfits and "Bern" not in str(rows["city"][:5])
+    assert set(np.round(pd.read_parquet(held_out)["probability"], 9)) <= said
+
+
+@pytest.mark.parametrize("rows", [1, 7, 600])
+def test_a_table_is_scored_whole(rows: int, place: Settings, tmp_path: Path) -> None:
+    applications(rows, seed=3).drop(columns="default").to_csv(tmp_path / "new.csv", index=False)
+    seen: list[GateResult] = []
+
+    made = score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / "out" / "scored.parquet", show=seen.append)
+    scored = pd.read_parquet(made.output)
+
+    assert (made.rows, made.version) == (rows, 1)
+    assert list(scored) == ["person", "asked", "prediction", "probability", "model_version"]
+    assert list(scored["person"]) == list(range(rows)) and set(scored["prediction"]) <= {"no", "yes"} and set(scored["model_version"]) == {1}
+    assert [(each.boundary, each.success) for each in seen] == [("raw", True), ("predictions", True)]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scored.parquet"]
+
+
+@pytest.mark.parametrize(("change", "error"), [
+    (lambda frame: frame.assign(income=frame["income"] * 1_000), ContractBroken), (lambda frame: frame.head(3).assign(income=1e6), ContractBroken),
+    (lambda frame: frame.assign(person=None), ContractBroken), (lambda frame: frame.drop(columns="city"), DataUnusable),
+    (lambda frame: frame.assign(vip="perhaps"), DataUnusable), (lambda frame: frame.iloc[:0], DataUnusable)], ids=str)
+def test_a_table_that_breaks_the_contract_is_not_scored(change: Any, error: type[NightgateError], place: Settings, tmp_path: Path) -> None:
+    change(applications(600, seed=3)).to_csv(tmp_path / "new.csv", index=False)
+    (tmp_path / "scored.parquet").write_text("yesterday's")
+
+    with pytest.raises(error):
+        score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / "scored.parquet")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "scored.parquet"]
+    assert (tmp_path / "scored.parquet").read_text() == "yesterday's"
+
+
+def test_a_parquet_table_is_scored_alike(place: Settings, tmp_path: Path) -> None:
+    applications(50, seed=3).to_csv(tmp_path / "new.csv", index=False)
+    applications(50, seed=3).to_parquet(tmp_path / "new.parquet", index=False)
+
+    made = [score(place, "credit", source=str(tmp_path / f"new.{kind}"), output=tmp_path / f"{kind}.parquet") for kind in ("csv", "parquet")]
+
+    assert pq.read_table(made[0].output).equals(pq.read_table(made[1].output))
+
+
+def test_nothing_is_scored_without_a_champion(tmp_path: Path) -> None:
+    with pytest.raises(FileMissing, match="champion"):
+        score(project(tmp_path), "credit", source="data.csv", output=tmp_path / "scored.parquet")
