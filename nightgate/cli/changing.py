@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, UsageError
@@ -80,20 +81,32 @@ def remove(arguments: argparse.Namespace) -> Answer:
     numbers = run_numbers(place.store, model)
     if not definition.exists() and not numbers:
         definition_path(place.models, model)
-    what = f"its definition, its contracts, {len(numbers)} runs with their reports and all releases"
+    held = _held_runs(definition)
+    kept = f"; runs {', '.join(map(str, held))} are kept, a legal hold names them" if held else ""
+    what = f"its definition, its contracts, {len(numbers)} runs with their reports and all releases{kept}"
     if not arguments.yes:
         _ask(f"Remove {model}: {what}? Write the model's name to go on: ", model)
     with _held(place, model):
         registry.remove(place, model)
-        for folder in ("releases", "runs"):
-            place.store.remove(f"{folder}/{model}")
+        for folder in (f"releases/{model}", f"runs/{model}"):
+            for name in place.store.names(folder):
+                if name not in map(str, held):
+                    place.store.remove(f"{folder}/{name}")
         contracts = place.contracts_of(model)
         for path in (*contracts.glob("*.json"), definition):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             contracts.rmdir()
     runs.forget(place.registry, model)
-    return Answer({"model": model, "removed": True, "runs": len(numbers)}, f"{model} is removed: {what}.")
+    value = {"model": model, "removed": True, "runs": len(numbers), "held": held}
+    return Answer(value, f"{model} is removed: {what}.")
+
+
+def _held_runs(definition: Path) -> list[int]:
+    """Return the runs that the definition's legal hold names; raise DefinitionError when it cannot be read."""
+    from nightgate.definition.loading import load_definition
+
+    return sorted(load_definition(definition).retention.hold) if definition.exists() else []
 
 
 def _waiting(arguments: argparse.Namespace) -> tuple[Settings, RunRecord]:

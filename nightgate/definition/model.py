@@ -161,6 +161,10 @@ class Schedule(Strict):
         return value
 
 
+class Retention(Strict):
+    hold: tuple[int, ...] = Field((), strict=False, description="Runs that a legal hold keeps, whatever is removed.")
+
+
 class Definition(Strict):
     """One model: what it is for, what it learns from, and when it may be replaced."""
 
@@ -184,6 +188,7 @@ class Definition(Strict):
     gates: Gates = Gates()
     promotion: Promotion = Promotion()
     schedule: Schedule = Schedule()
+    retention: Retention = Retention()
 
     @field_validator("entity", mode="before")
     @classmethod

@@ -160,6 +160,17 @@ def test_remove_takes_all_of_a_model_away(place: Settings, capsys: pytest.Captur
     assert said(capsys, "history", "credit")[1]["error"]["kind"] == "FileMissing"
 
 
+def test_remove_keeps_what_a_legal_hold_names(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    definition = place.root / "models/credit.toml"
+    definition.write_text(definition.read_text() + "\n[retention]\nhold = [1]\n")
+
+    _, value = said(capsys, "remove", "credit", "--yes")
+
+    assert value["held"] == [1]
+    assert versions(place.store, "credit") == [1] and read_record(place.store, "credit", 1).run == 1
+    assert not (Path(place.store_url) / "runs/credit/2").exists()
+
+
 def test_remove_asks_for_the_models_name(place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: "no")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from nightgate.records import read_record, run_numbers
 from nightgate.releases import champion_of
 from nightgate.runs import holder_of, lease
 from nightgate.settings import Settings
-from tests.projects import edit_contract, people, project
+from tests.projects import SMALL, edit_contract, people, project
 
 SMALLER = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "income", "max_value": 40}}
 
@@ -105,6 +106,24 @@ def test_leak_stops_the_run(place: Settings) -> None:
         retrain()
 
     assert read_record(place.store, "credit").verdict == "stopped"
+
+
+def test_a_past_night_sees_what_had_arrived_by_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> None:
+    from nightgate.authoring import Wanted, make
+    from nightgate.settings import settings
+
+    project(tmp_path)
+    monkeypatch.setenv("NIGHTGATE_PROJECT", str(tmp_path))
+    source = {"data": "stream:credit_applications?rows_per_day=20", "arrived": "known_at"}
+    made = make(settings(), Wanted("loans", source, "defaulted", ("applicant",), "applied_at"))
+    made.definition.write_text(made.definition.read_text() + SMALL + "\n[window]\ndays = 200\n")
+
+    then, again, later = (retrain("loans", as_of=date(2026, month, 1)) for month in (6, 6, 7))
+
+    assert then["dataset"]["sha256"] == again["dataset"]["sha256"] != later["dataset"]["sha256"]
+    assert then["model_sha256"] == again["model_sha256"]
+    assert then["collected"]["end"] == "2026-06-01T00:00:00"
+    assert then["collected"]["last"] < "2026-05-02"  # the outcome is known a month later
 
 
 def test_second_run_at_once_is_refused_and_told_which_holds(place: Settings) -> None:
