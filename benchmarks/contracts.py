@@ -39,7 +39,8 @@ def _stops(each: DataSet, data: Path, folder: Path, nights: int) -> list[Claim]:
 
     folder.mkdir()
     settings = Settings(folder, str(folder / "store"), f"sqlite:///{folder / 'r.db'}", folder / "keys.json")
-    definition = Definition.model_validate({"name": "m", "task": "regression", "target": each.target, "source": {"data": str(data / each.file)}})
+    source = {"data": str(data / each.file)}
+    definition = Definition.model_validate({"name": "m", "task": "regression", "target": each.target, "source": source})
     dataset = collect(definition, settings, as_of=datetime.now(UTC).date()).dataset
     whole = pq.read_table(dataset.uri)
     order = np.random.default_rng(0).permutation(whole.num_rows)

@@ -22,8 +22,9 @@ RARE = 10
 """Rows below which a category is encoded as infrequent: its own column would be noise."""
 
 FOREST_SHARE = 0.1
-FOREST_ROWS = 5_000
-"""A tree of a forest sees a tenth of the rows, and at least so many: more make it slower, and bagging averages it out."""
+FEWEST_TREE_ROWS = 5_000
+MOST_TREE_ROWS = 20_000
+"""A tree of a forest sees a tenth of the rows, within these bounds: more make it slower, and bagging averages it out."""
 
 SHORT: Mapping[str, Mapping[Task, str]] = {
     "logistic": {"binary": "sklearn.linear_model.LogisticRegression", "multiclass": "sklearn.linear_model.LogisticRegression"},
@@ -88,8 +89,8 @@ def _defaults(candidate: Candidate, known: Mapping[str, Any], given: Mapping[str
         found.setdefault("random_state", seed)
     if "n_jobs" in known and candidate.estimator != "logistic":
         found.setdefault("n_jobs", threads)
-    if candidate.estimator == "forest" and rows > FOREST_ROWS:
-        found.setdefault("max_samples", max(FOREST_SHARE, FOREST_ROWS / rows))
+    if candidate.estimator == "forest" and rows > FEWEST_TREE_ROWS:
+        found.setdefault("max_samples", int(min(max(FOREST_SHARE * rows, FEWEST_TREE_ROWS), MOST_TREE_ROWS)))
     return found
 
 
