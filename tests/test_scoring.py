@@ -71,7 +71,8 @@ def test_a_table_is_scored_whole(rows: int, place: Settings, tmp_path: Path) -> 
 @pytest.mark.parametrize(("change", "error"), [
     (lambda frame: frame.assign(income=frame["income"] * 1_000), ContractBroken), (lambda frame: frame.head(3).assign(income=1e6), ContractBroken),
     (lambda frame: frame.assign(person=None), ContractBroken), (lambda frame: frame.drop(columns="city"), DataUnusable),
-    (lambda frame: frame.assign(vip="perhaps"), DataUnusable), (lambda frame: frame.iloc[:0], DataUnusable)], ids=str)
+    (lambda frame: frame.assign(vip="perhaps"), DataUnusable), (lambda frame: frame.iloc[:0], DataUnusable)],
+    ids=["units", "few rows", "no key", "no column", "misfit", "no rows"])
 def test_a_table_that_breaks_the_contract_is_not_scored(change: Any, error: type[NightgateError], place: Settings, tmp_path: Path) -> None:
     change(applications(600, seed=3)).to_csv(tmp_path / "new.csv", index=False)
     (tmp_path / "scored.parquet").write_text("yesterday's")
