@@ -85,6 +85,17 @@ def test_a_new_pointer_is_followed_and_a_damaged_release_is_refused(place: Setti
         point(place.store, "credit", before)
 
 
+def test_a_running_service_follows_the_pointer(place: Settings) -> None:
+    with TestClient(application(place, ["credit"])) as client:
+        before = promote(place.store, "credit", 2, as_of="2026-11-24", why="test")
+        try:
+            served = next(version for _ in range(100_000) if (version := post(client, ROW)[1]["version"]) != 1)
+        finally:
+            point(place.store, "credit", before)
+
+    assert served == 2
+
+
 def test_nothing_serves_without_a_champion(tmp_path: Path) -> None:
     made = project(tmp_path)
 

@@ -1,6 +1,8 @@
 """Commands of operation: up, deploy, pause, resume, serve, score, drift."""
 
 import argparse
+import contextlib
+import socket
 import sys
 from pathlib import Path
 
@@ -98,9 +100,18 @@ def serve(arguments: argparse.Namespace) -> Answer:
     if arguments.host not in ("127.0.0.1", "localhost", "::1"):
         raise UsageError(f"The service has no access keys yet and stays on this machine; {arguments.host} would be open to others.",
                          remedy="Put a proxy that checks who asks in front of 127.0.0.1.")
-    print(f"http://{arguments.host}:{arguments.port}/models/{names[0]}/predict", file=sys.stderr, flush=True)
-    uvicorn.run(application(place, names), host=arguments.host, port=arguments.port, log_level="warning", server_header=False)
+    service = uvicorn.Server(uvicorn.Config(application(place, names), log_level="warning", server_header=False))
+    with _listening(arguments.host, arguments.port) as listener, contextlib.suppress(KeyboardInterrupt):
+        print(f"http://{arguments.host}:{listener.getsockname()[1]}/models/{names[0]}/predict", file=sys.stderr, flush=True)
+        service.run(sockets=[listener])
     return Answer({"models": names, "ended": True}, "")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2_048)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"Port {port} of {host} cannot be used: {error}.", remedy="Name another with --port.") from None
 
 
 def score(arguments: argparse.Namespace) -> Answer:
