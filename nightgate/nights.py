@@ -9,6 +9,7 @@ import json
 import logging
 import platform
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import UTC, date, datetime
@@ -35,13 +36,15 @@ PACKAGES = ("nightgate", "scikit-learn", "numpy", "pandas", "pyarrow")
 
 @dataclass(frozen=True)
 class Night:
-    """What every stage of a run needs to know."""
+    """What every stage of a run needs to know. `token` is the run's own, kept when it is resumed: a model of the same name
+    that is made anew counts its runs from 1 again."""
 
     settings: Settings
     definition: Definition
     run: runs.Run
     as_of: date
     started: str
+    token: str
     trigger: str = ""
     overrides: Mapping[str, str] | None = None
 
@@ -84,9 +87,13 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
     as_of = as_of or today
     key = hashlib.sha256(json.dumps([definition.model_dump(mode="json"), str(as_of), code_version(settings.root)],
                                     sort_keys=True).encode()).hexdigest()
-    with runs.lease(settings.registry, model, run_id=run_id, key=key) as run:
-        this = Night(settings, definition, run, as_of, datetime.now(UTC).isoformat(timespec="seconds"), trigger, overrides)
-        this.note("begin", {"champion": releases.champion_of(settings, model)} if not run.resumed else _begin(this))
+    taken = max((int(name) for name in settings.store.names(f"runs/{model}") if name.isdigit()), default=0)
+    with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken) as run:
+        this = Night(settings, definition, run, as_of, datetime.now(UTC).isoformat(timespec="seconds"), "", trigger, overrides)
+        begin = this.notes().get("begin") if run.resumed else None
+        begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex}
+        this.note("begin", begin)
+        this = replace(this, token=begin["token"])
         try:
             yield this
         except BaseException as error:
@@ -142,10 +149,6 @@ def code_version(root: Path) -> str:
 
 def _began(note: tuple[str, Mapping[str, Any]]) -> float:
     return float(note[1].get("began", 0.0))
-
-
-def _begin(this: Night) -> dict[str, Any]:
-    return this.notes().get("begin", {"champion": releases.champion_of(this.settings, this.run.model)})
 
 
 def _record_of_failure(this: Night, error: BaseException) -> RunRecord:

@@ -62,14 +62,14 @@ class Run:
 
 
 @contextlib.contextmanager
-def lease(registry: str, model: str, *, run_id: str, key: str) -> Iterator[Run]:
+def lease(registry: str, model: str, *, run_id: str, key: str, after: int = 0) -> Iterator[Run]:
     """Hold a model for one run, renewing the lease in the background until the block ends.
 
-    A run of the same `key` that died before it had a verdict is resumed under its own number. Raises ModelBusy with the
-    run that holds the model, and StoreError.
+    A run of the same `key` that died before it had a verdict is resumed under its own number. Numbers up to `after` are
+    taken, whatever the registry knows. Raises ModelBusy with the run that holds the model, and StoreError.
     """
     with hold(registry, model, holder_id=run_id) as engine:
-        yield _numbered(engine, model, run_id, key)
+        yield _numbered(engine, model, run_id, key, after)
 
 
 @contextlib.contextmanager
@@ -133,13 +133,13 @@ def _take(engine: Engine, model: str, run_id: str) -> None:
             raise _busy(model, None, "which took it just now") from None
 
 
-def _numbered(engine: Engine, model: str, run_id: str, key: str) -> Run:
+def _numbered(engine: Engine, model: str, run_id: str, key: str, after: int) -> Run:
     """Return the run's number: that of a dead run of the same key, else the next one."""
     mine = (_leases.c.model == model) & (_leases.c.run_id == run_id)
     with _told(str(engine.url)), engine.begin() as connection:
         last = connection.execute(select(_runs).where(_runs.c.model == model).order_by(_runs.c.run.desc())).first()
         resumed = last is not None and last.verdict is None and last.key == key
-        number = 1 if last is None else last.run if resumed else last.run + 1
+        number = last.run if resumed and last is not None else max(0 if last is None else last.run, after) + 1
         connection.execute(update(_leases).where(mine).values(run=number))
         if resumed:
             connection.execute(update(_runs).where(_runs.c.model == model, _runs.c.run == number).values(run_id=run_id))

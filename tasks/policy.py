@@ -5,15 +5,14 @@ from typing import Any
 from prefect.context import TaskRunContext
 
 from nightgate.errors import SourceUnavailable
-from nightgate.nights import Night, code_version
+from nightgate.nights import Night
 
 
 def once_per_run(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Return a cache key of task, run, code and what the stage is about; another run never finds it."""
+    """Return a cache key of task, run and what the stage is about; another run never finds it."""
     night: Night = parameters["night"]
     about = "-".join(str(value) for name, value in sorted(parameters.items()) if name in ("boundary", "name"))
-    code = code_version(night.settings.root)
-    return f"{context.task.name}-{night.run.model}-{night.run.run}-{about}-{code}-{night.settings.store_url}"
+    return f"{context.task.name}-{night.run.model}-{night.run.run}-{night.token}-{about}"
 
 
 def may_be_retried(task: Any, run: Any, state: Any) -> bool:

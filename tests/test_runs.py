@@ -38,6 +38,11 @@ def test_runs_are_numbered_and_a_second_one_is_refused(registry: str) -> None:
     forget(registry, "other")
 
 
+def test_numbers_that_are_taken_are_not_given_again(registry: str) -> None:
+    with lease(registry, "m", run_id="a", key="k", after=7) as run:
+        assert run.run == 8
+
+
 def test_a_run_without_a_verdict_is_resumed_only_for_the_same_key(registry: str) -> None:
     with lease(registry, "m", run_id="a", key="k"):
         pass

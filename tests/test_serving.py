@@ -21,7 +21,7 @@ ROW = {"income": 41.5, "age": 33, "city": "Bern"}
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Give a project with two releases, of which the first serves."""
-    made = project(tmp_path_factory.mktemp("served"), people(2_000), extra="")
+    made = project(tmp_path_factory.mktemp("served"), people(2_000))
     assert run_plainly(made) is not None and run_plainly(made) is not None
     return made
 

@@ -10,6 +10,7 @@ import pytest
 
 from nightgate.cli import changing
 from nightgate.cli.main import main, parser
+from nightgate.nights import night
 from nightgate.records import read_record
 from nightgate.registry import reconcile
 from nightgate.releases import champion_of, point, read_pointer, versions
@@ -169,6 +170,10 @@ def test_remove_keeps_what_a_legal_hold_names(place: Settings, capsys: pytest.Ca
     assert value["held"] == [1]
     assert versions(place.store, "credit") == [1] and read_record(place.store, "credit", 1).run == 1
     assert not (Path(place.store_url) / "runs/credit/2").exists()
+
+    definition.write_text('name = "credit"\ntask = "binary"\ntarget = "default"\npositive = "yes"\n[source]\ndata = "data.csv"\n')
+    with night(place, "credit", run_id="anew") as made_anew:
+        assert made_anew.run.run == 2, "the number of a run that is held must not be given again"
 
 
 def test_remove_asks_for_the_models_name(place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
