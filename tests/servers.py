@@ -47,7 +47,8 @@ def prefect_api() -> Iterator[str]:
             )
 
             with temporary_settings({PREFECT_API_URL: address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_HOME: Path(home),
-                                     PREFECT_LOCAL_STORAGE_PATH: Path(home) / "results"}):
+                                     PREFECT_LOCAL_STORAGE_PATH: Path(home) / "results",
+                                     PREFECT_LOGGING_TO_API_ENABLED: False}):  # else the end waits for a server that has gone
                 yield address
         finally:
             server.terminate()
