@@ -43,6 +43,7 @@ def prefect_api() -> Iterator[str]:
                 PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
                 PREFECT_HOME,
                 PREFECT_LOCAL_STORAGE_PATH,
+                PREFECT_LOGGING_TO_API_ENABLED,
                 temporary_settings,
             )
 
