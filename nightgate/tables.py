@@ -89,8 +89,7 @@ def _feature(column: pa.ChunkedArray, *, categorical: bool) -> tuple[Any, int]:
         kind = column.type
     if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _category(column), 0
-    values = pc.cast(column, pa.float64()).to_numpy().copy() if column.null_count or not pa.types.is_float64(kind) \
-        else column.to_numpy().copy()
+    values = pc.cast(column, pa.float64(), safe=False).to_numpy().copy()  # beyond 2^53 the nearest float will do
     strange = np.isinf(values)
     values[strange] = np.nan
     return values, int(strange.sum())
@@ -127,7 +126,7 @@ def _target(column: pa.ChunkedArray, definition: Definition) -> tuple[NDArray[An
                            remedy="A model needs rows of at least two classes: widen the window or mend the source.")
     if definition.task == "multiclass":
         return codes.astype(np.int16), classes
-    positive = str(definition.positive).lower() if isinstance(definition.positive, bool) else str(definition.positive)
+    positive = _as_text(definition.positive)
     if positive not in classes or len(classes) > 2:
         shown = ", ".join(f"`{value}`" for value in classes[:SHOWN]) + (" …" if len(classes) > SHOWN else "")
         raise DataUnusable(f"The target `{name}` has {len(classes)} classes ({shown}); a binary model needs two, one of them "
@@ -136,11 +135,18 @@ def _target(column: pa.ChunkedArray, definition: Definition) -> tuple[NDArray[An
     return (codes == classes.index(positive)).astype(np.int8), (other, positive)
 
 
+def _as_text(positive: bool | int | float | str | None) -> str:
+    """Return a positive class as Arrow writes the values of its column."""
+    if isinstance(positive, bool):
+        return str(positive).lower()
+    return str(int(positive)) if isinstance(positive, float) and positive.is_integer() else str(positive)
+
+
 def _values(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
         raise DataUnusable(f"The target `{name}` is {column.type}, no number.",
                            remedy="A regression needs numbers: mend the source, or say another task.")
-    values = pc.cast(column, pa.float64()).to_numpy()
+    values = pc.cast(column, pa.float64(), safe=False).to_numpy()
     strange = int((~np.isfinite(values)).sum())
     if strange:
         raise DataUnusable(f"The target `{name}` is infinite or not a number in {strange:,} of {len(values):,} rows.",

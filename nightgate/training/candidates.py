@@ -44,6 +44,11 @@ _FOREST_OF_VALUES = Candidate(estimator="forest", parameters={"min_samples_leaf"
 _BOOSTING = Candidate(estimator="boosting", search={"learning_rate": [0.05, 0.1], "max_leaf_nodes": [15, 31]})
 
 
+_WITHOUT = {"predict": "A regression needs a regressor.",
+            "predict_proba": "Take a classifier that gives probabilities; a class of your own may wrap it in "
+                             "sklearn.calibration.CalibratedClassifierCV."}
+
+
 def candidates_of(definition: Definition) -> dict[str, Candidate]:
     """Return the definition's candidates, or the task's default ones; the trivial baseline is always the first."""
     first = "sklearn.dummy.DummyRegressor" if definition.task == "regression" else "sklearn.dummy.DummyClassifier"
@@ -68,16 +73,21 @@ def estimator_address(candidate: Candidate, task: Task) -> str:
 
 
 def pipeline(name: str, candidate: Candidate, task: Task, settings: Mapping[str, Scalar], frame: pd.DataFrame, *,
-             seed: int, threads: int, rows: int) -> Pipeline:
-    """Return an unfitted pipeline: columns as the estimator likes them, then the estimator with its settings."""
+             seed: int, threads: int) -> Pipeline:
+    """Return an unfitted pipeline: columns as the estimator likes them, then the estimator with its settings.
+
+    `frame`: the rows it will be fitted on; a feature that is missing in all of them is left out.
+    """
     kind = imported(estimator_address(candidate, task), f"candidates.{name}.estimator")
     given: dict[str, Any] = {**candidate.parameters, **settings}
     try:
         known = kind().get_params()
-        estimator: BaseEstimator = kind(**_defaults(candidate, known, given, seed=seed, threads=threads, rows=rows))
+        estimator: BaseEstimator = kind(**_defaults(candidate, known, given, seed=seed, threads=threads, rows=len(frame)))
     except TypeError as error:
         raise DefinitionError(f"candidates.{name}: {kind.__name__} refuses its parameters: {error}.",
                               remedy="`nightgate check` names those it takes.") from None
+    if not hasattr(estimator, said := "predict" if task == "regression" else "predict_proba"):
+        raise DefinitionError(f"candidates.{name}: {kind.__name__} has no `{said}`.", remedy=_WITHOUT[said])
     return Pipeline([("columns", _columns(name, candidate, kind.__name__, frame)), ("model", estimator)])
 
 
@@ -101,7 +111,7 @@ def _columns(name: str, candidate: Candidate, kind: str, frame: pd.DataFrame) ->
     if ":" in how:
         own = imported(how, f"candidates.{name}.preprocess")
         return own() if isinstance(own, type) or callable(own) else own
-    numeric, categorical = numeric_and_categorical(frame)
+    numeric, categorical = numeric_and_categorical(frame.loc[:, frame.notna().any().to_numpy()])
     if how == "ordinal":
         encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
         return ColumnTransformer([("numeric", "passthrough", numeric), ("categorical", encode, categorical)])

@@ -5,8 +5,10 @@ tells settings apart, and what is behind after it stays behind. Below, every set
 """
 
 import itertools
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from nightgate.definition.model import Candidate, Definition, Scalar
+from nightgate.definition.model import Candidate, Definition, Metric, Scalar
 from nightgate.errors import DefinitionError
 from nightgate.importing import users_line
 from nightgate.prediction import said
@@ -69,7 +71,7 @@ def train_candidate(name: str, candidate: Candidate, table: Table, split: Split,
     try:
         scores, predictions = _race(name, candidate, tried, table, folds, definition, threads)
         whole = [number for number, each in enumerate(scores) if len(each) == len(folds)]
-        best = max(whole, key=lambda number: (signed(definition.metric, float(np.mean(scores[number]))), -number))
+        best = max(whole, key=lambda number: (_worth(definition.metric, scores[number]), -number))
         final = _final(name, candidate, tried[best], table, split, definition)
     except DefinitionError:
         raise
@@ -84,7 +86,7 @@ def train_candidate(name: str, candidate: Candidate, table: Table, split: Split,
 
 def choose(trained: Sequence[Trained], definition: Definition) -> Trained:
     """Return the candidate with the best score over the folds; of equals the first."""
-    return max(trained, key=lambda each: signed(definition.metric, each.score))
+    return max(trained, key=lambda each: _worth(definition.metric, [each.score]))
 
 
 def choose_threshold(trained: Trained, table: Table, definition: Definition) -> float:
@@ -122,7 +124,7 @@ def _race(name: str, candidate: Candidate, tried: Sequence[Mapping[str, Scalar]]
             scores[number].append(score(definition.metric, table.target[fold.validate], prediction))
             predictions[number].append(prediction)
         if len(fold.train) >= RACING_ROWS:
-            going.sort(key=lambda number: -signed(definition.metric, float(np.mean(scores[number]))))
+            going.sort(key=lambda number: -_worth(definition.metric, scores[number]))
             going = going[: (len(going) + 1) // 2]
     return scores, predictions
 
@@ -131,10 +133,10 @@ def _fold(name: str, candidate: Candidate, tried: Sequence[Mapping[str, Scalar]]
           definition: Definition, threads: int) -> list[NDArray[np.float64]]:
     """Fit and score settings on one fold; what prepares the columns is fitted once for all of them."""
     at_once = min(threads, len(tried))
-    made = [pipeline(name, candidate, definition.task, settings, table.frame, seed=definition.training.seed,
-                     threads=max(threads // at_once, 1), rows=len(fold.train)) for settings in tried]
-    prepare, target = made[0].steps[0][1], table.target[fold.train]
     train, validate = table.frame.iloc[fold.train], table.frame.iloc[fold.validate]
+    made = [pipeline(name, candidate, definition.task, settings, train, seed=definition.training.seed,
+                     threads=max(threads // at_once, 1)) for settings in tried]
+    prepare, target = made[0].steps[0][1], table.target[fold.train]
     if prepare != "passthrough":
         train = prepare.fit_transform(train, target)
         validate = prepare.transform(validate)
@@ -145,14 +147,35 @@ def _fold(name: str, candidate: Candidate, tried: Sequence[Mapping[str, Scalar]]
 def _fitted(estimator: Any, train: Any, target: NDArray[Any], validate: Any, definition: Definition, threads: int
             ) -> NDArray[np.float64]:
     with threadpool_limits(threads):
-        return said(estimator.fit(train, target), validate, definition.task)
+        prediction = said(estimator.fit(train, target), validate, definition.task)
+    if strange := int((~np.isfinite(prediction)).sum()):
+        raise ValueError(f"{strange:,} of {prediction.size:,} predictions are no numbers")
+    return prediction
+
+
+def _worth(metric: Metric, scores: Sequence[float]) -> float:
+    """Return the mean of which more is better; what the order of a sum changes, behind nine digits, makes no difference."""
+    return float(f"{signed(metric, float(np.mean(scores))):.9g}")
 
 
 def _final(name: str, candidate: Candidate, settings: Mapping[str, Scalar], table: Table, split: Split,
            definition: Definition) -> Pipeline:
-    final = pipeline(name, candidate, definition.task, settings, table.frame, seed=definition.training.seed,
-                     threads=FINAL_THREADS, rows=len(split.train))
-    with threadpool_limits(FINAL_THREADS):
-        final.fit(table.frame.iloc[split.train], table.target[split.train])
+    rows = table.frame.iloc[split.train]
+    final = pipeline(name, candidate, definition.task, settings, rows, seed=definition.training.seed, threads=FINAL_THREADS)
+    with _openmp(FINAL_THREADS), threadpool_limits(FINAL_THREADS):
+        final.fit(rows, table.target[split.train])
     return final
+
+
+@contextmanager
+def _openmp(threads: int) -> Iterator[None]:
+    """Make scikit-learn use as many threads where there are fewer cores: it does so only when this variable is set."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
 
