@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from nightgate.contracts.forms import RowRule, Shape
 from nightgate.contracts.gate import GateResult, check
-from nightgate.contracts.rules import RowRule, Shape, rule
+from nightgate.contracts.rules import rule
 from nightgate.contracts.suites import Suite, read_suite
 from nightgate.contracts.telling import explain
 from nightgate.datasets import ColumnType

@@ -3,19 +3,25 @@
     condition := and ("or" and)*        and := not ("and" not)*        not := "not" not | "(" condition ")" | test
     test      := column op value | column ["not"] "in" (value, …) | column "is" ["not"] "null" | column ".notNull()" …
     column    := name | `name` | col("name") | "name"
+
+The objects that newer versions write are understood too. A comparison with a missing value is false, as in pandas: `x != 1`
+and `not x in (1, 2)` select rows where x is missing.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from nightgate.errors import SuiteError
 
 LONGEST = 2_000
+DEEPEST = 30
 _TOKEN = re.compile(r"""\s*(?:(?P<col>col\(\s*(?:"([^"]*)"|'([^']*)')\s*\))|(?P<quoted>`([^`]+)`)
     |(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
     |(?P<sign><=|>=|==|!=|<>|=|<|>|\(|\)|\[|\]|,|&|\||~|\.)|(?P<word>[^\W\d][\w]*))""", re.VERBOSE)
-_SIGNS = {"==": "=", "=": "=", "!=": "<>", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_SIGNS = {"==": "=", "=": "=", "!=": "IS DISTINCT FROM", "<>": "IS DISTINCT FROM", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _NULLS = {"isnull": "IS NULL", "isna": "IS NULL", "notnull": "IS NOT NULL", "notna": "IS NOT NULL"}
 
 
@@ -37,6 +43,10 @@ class Token:
 
 def parse_condition(text: object) -> Condition:
     """Return a condition; raise SuiteError for whatever the grammar does not hold."""
+    if isinstance(text, dict):
+        columns: list[str] = []
+        sql = _of_object(text, columns, 0)
+        return Condition(sql, sql, tuple(dict.fromkeys(columns)))
     if not isinstance(text, str) or len(text) > LONGEST:
         raise SuiteError(f"a condition is a text of at most {LONGEST:,} characters")
     parser = _Parser(text, _tokens(text))
@@ -59,7 +69,50 @@ def literal(value: object) -> str:
         return "TRUE" if value else "FALSE"
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, datetime):
+        return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def comparison(column: str, sign: str, value: str) -> str:
+    """Compare a column with a value, both as SQL; missing values are not equal to any."""
+    word = _SIGNS[sign]
+    return f"({column} {word} {value})" if word.startswith("IS") else f"(({column} {word} {value}) IS TRUE)"
+
+
+def membership(column: str, values: Sequence[str], *, negated: bool) -> str:
+    inside = f"(({column} IN ({', '.join(values)})) IS TRUE)"
+    return f"(NOT {inside})" if negated else inside
+
+
+def _of_object(value: Any, columns: list[str], depth: int) -> str:
+    """Return the SQL of a condition that is written as an object, noting its columns."""
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    if depth > DEEPEST:
+        raise SuiteError(f"conditions nest deeper than {DEEPEST}")
+    if kind == "pass_through":
+        inner = parse_condition(value.get("pass_through_filter"))
+        columns += inner.columns
+        return inner.sql
+    if kind in ("and", "or"):
+        parts = [_of_object(each, columns, depth + 1) for each in value.get("conditions") or ()]
+        if parts:
+            return "(" + f" {str(kind).upper()} ".join(parts) + ")"
+    column = value.get("column") if isinstance(value, Mapping) else None
+    name = column.get("name") if isinstance(column, Mapping) else None
+    if not isinstance(name, str):
+        raise SuiteError(f"cannot understand the condition {str(value)[:80]!r}")
+    columns.append(name)
+    if kind == "nullity" and isinstance(value.get("is_null"), bool):
+        return f"({identifier(name)} IS {'' if value['is_null'] else 'NOT '}NULL)"
+    sign, found = value.get("operator"), value.get("parameter")
+    many = found if isinstance(found, list) else [found]
+    if kind == "comparison" and many and all(isinstance(each, str | int | float) for each in many):
+        if sign in ("IN", "NOT_IN") and isinstance(found, list):
+            return membership(identifier(name), [literal(each) for each in found], negated=sign == "NOT_IN")
+        if sign in _SIGNS and not isinstance(found, list):
+            return comparison(identifier(name), str(sign), literal(found))
+    raise SuiteError(f"cannot understand the condition {str(value)[:80]!r}")
 
 
 def _tokens(text: str) -> list[Token]:
@@ -119,11 +172,11 @@ class _Parser:
             return f"({column} {_NULLS[word.text.lower()]})"
         negated = self.take("not")
         if self.take("in"):
-            return f"({column} {'NOT ' if negated else ''}IN ({', '.join(self.values())}))"
+            return membership(column, self.values(), negated=negated)
         sign = self.next()
         if negated or sign.text not in _SIGNS:
             raise self.lost()
-        return f"({column} {_SIGNS[sign.text]} {self.value()})"
+        return comparison(column, sign.text, self.value())
 
     def column(self) -> str:
         token = self.next()

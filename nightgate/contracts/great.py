@@ -1,10 +1,11 @@
 """Checks that only Great Expectations itself can make: a fresh context for each gate, every exception an error."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightgate.contracts.rules import sentence
+from nightgate.contracts.conditions import identifier
+from nightgate.contracts.forms import Finding
+from nightgate.contracts.opening import Opened
 from nightgate.contracts.suites import Check
 
 if TYPE_CHECKING:
@@ -12,60 +13,67 @@ if TYPE_CHECKING:
 
     from nightgate.contracts.gate import CheckResult
 
-EXAMPLES = 20
 
+def evaluate(checks: Sequence[Check], data: Opened, sensitive: frozenset[str]) -> Iterator["CheckResult"]:
+    """Evaluate checks on pandas frames of their columns and rows; import the library only now, since that takes seconds.
 
-def evaluate(checks: Sequence[Check], path: Path, sensitive: frozenset[str]) -> Iterator["CheckResult"]:
-    """Evaluate checks on a pandas frame of the file; import the library only now, since that takes seconds."""
+    Row conditions select the rows here: the library would hand them to `DataFrame.query`, which runs code.
+    """
     import great_expectations as gx
-    import pandas as pd
     from great_expectations.expectations.registry import get_expectation_impl
 
-    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    from nightgate.contracts.gate import of
+
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
-    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
+    whole = asset.add_batch_definition_whole_dataframe("whole")
     for each in checks:
-        if each.condition is not None:
-            yield _failed(each, "the check could not run: this type of check takes no row condition here")
-            continue
+        hidden = bool(sensitive.intersection(each.columns))
+        frame = _frame(each, data)
+        arguments = {key: value for key, value in each.arguments.items() if key != "parse_strings_as_datetimes"}
         try:
-            result = batch.validate(get_expectation_impl(each.type)(**each.arguments), result_format="BASIC")
+            result = whole.get_batch({"dataframe": frame}).validate(get_expectation_impl(each.type)(**arguments), result_format="BASIC")
+            raised = _raised(result.exception_info)
         except Exception as error:  # whatever it raises, the check did not run
-            yield _failed(each, f"the check could not run: {type(error).__name__}: {str(error)[:200]}")
-            continue
-        yield _result(each, result, frame, sensitive)
+            raised = f"{type(error).__name__}: {error}"
+        if raised:
+            yield of(each, error="raised", found=f"the check could not run: {raised.split(':')[0] if hidden else raised[:200]}")
+        else:
+            yield of(each, _finding(result, frame, hidden), examples=_examples(result, hidden))
 
 
-def _result(each: Check, result: Any, frame: "pd.DataFrame", sensitive: frozenset[str]) -> "CheckResult":
-    from nightgate.contracts.gate import MASK, CheckResult
+def _frame(each: Check, data: Opened) -> "pd.DataFrame":
+    names = ", ".join(map(identifier, dict.fromkeys(each.columns))) or "*"
+    where = f" WHERE {each.condition.sql}" if each.condition else ""
+    frame: pd.DataFrame = data.connection.sql(f"SELECT {names} FROM data{where}").to_arrow_table().to_pandas()
+    return frame
 
-    if result.exception_info and _raised(result.exception_info):
-        return _failed(each, f"the check could not run: {_raised(result.exception_info)[:200]}")
+
+def _finding(result: Any, frame: "pd.DataFrame", hidden: bool) -> Finding:
+    from nightgate.contracts.gate import MASK
+
     found = result.result or {}
     evaluated = int(found.get("element_count", len(frame))) - int(found.get("missing_count") or 0)
-    if evaluated <= 0 or (each.columns and frame[list(each.columns)].isna().all().any()):
-        return _failed(each, "not evaluated: there is no row with a value to check")
+    if frame.isna().all().any():  # figures of nothing have no counts of their own
+        evaluated = 0
     unexpected = int(found.get("unexpected_count") or 0)
-    hidden = bool(set(each.columns) & sensitive)
-    examples = [MASK if hidden else str(value)[:80] for value in (found.get("partial_unexpected_list") or [])[:EXAMPLES]]
-    told = f"{unexpected:,} of {evaluated:,} rows against it" if unexpected else \
-        MASK if hidden else str(found.get("observed_value", "so it is"))[:200]
-    return CheckResult(each.type, each.columns[0] if each.columns else None, bool(result.success), sentence(each), told, evaluated,
-                       unexpected, unexpected / evaluated, tuple(examples), "", each.severity, each.place)
+    told = MASK if hidden else str(found.get("observed_value", "so it is"))[:200]
+    return Finding(bool(result.success), f"{unexpected:,} of {evaluated:,} rows against it" if unexpected else told, evaluated, unexpected)
+
+
+def _examples(result: Any, hidden: bool) -> tuple[str, ...]:
+    from nightgate.contracts.gate import EXAMPLES, MASK
+
+    values = (result.result or {}).get("partial_unexpected_list") or []
+    return tuple(MASK if hidden else str(value)[:80] for value in values[:EXAMPLES])
 
 
 def _raised(information: Any) -> str:
     """Return the message of an exception in either of the two shapes that the library gives it."""
+    if not information:
+        return ""
     if "raised_exception" in information:
         return str(information.get("exception_message")) if information["raised_exception"] else ""
     return next((str(each.get("exception_message")) for each in information.values()
                  if isinstance(each, dict) and each.get("raised_exception")), "")
-
-
-def _failed(each: Check, why: str) -> "CheckResult":
-    from nightgate.contracts.gate import CheckResult
-
-    return CheckResult(each.type, each.columns[0] if each.columns else None, success=False, sentence=sentence(each), found=why,
-                       error="raised", severity=each.severity, place=each.place)

@@ -1,203 +1,248 @@
-"""The one form of a rule: an expectation as SQL over the data, with the sentence that says it.
+"""The one form of a rule: an expectation as SQL aggregates over the data, and how their answers are judged.
 
-A rule about rows has a predicate for the rows against it; a rule about a whole column has one figure and bounds; a rule
-about the table's shape needs no SQL. What has no form here goes to Great Expectations itself.
+A rule about rows has a predicate for the rows against it; a rule about a whole column has figures with bounds; a rule
+about the table's shape is judged by its columns alone. What has no form here goes to Great Expectations itself.
 """
 
+import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from nightgate.contracts.conditions import identifier, literal
+from nightgate.contracts.conditions import identifier, literal, parse_condition
+from nightgate.contracts.families import FAMILIES, Family, Types, family
+from nightgate.contracts.forms import Figure, Figures, Grouped, Quantiles, RowRule, Rule, Shape, Shares
+from nightgate.contracts.mistakes import query_condition
 from nightgate.contracts.suites import Check
+from nightgate.contracts.values import NUMERIC, Misfit, bound_of, is_in, known, outside, value_of
 
-Family = Literal["integer", "number", "boolean", "text", "date"]
-FAMILIES: Mapping[Family, frozenset[str]] = {
-    "integer": frozenset("int int8 int16 int32 int64 uint8 uint16 uint32 uint64 integer bigint smallint tinyint hugeint "
-                         "ubigint uinteger usmallint utinyint".split()),
-    "number": frozenset("float float16 float32 float64 double real number decimal numeric".split()),
-    "boolean": frozenset("bool bool_ boolean".split()),
-    "text": frozenset("str string object text varchar char category categorical string_ enum".split()),
-    "date": frozenset("datetime datetime64 datetime64[ns] datetime64[us] timestamp date time timestamptz".split())}
+HASHED = 4
+"""Columns from which a compound key is compared by its 64-bit hash: a chance of 3e-8 in a million rows, and a tenth of the memory."""
+
+RE2_CANNOT = re.compile(r"\(\?(?:[=!>(]|<[=!]|P=)|\\[1-9]|\\[GKRX]|[*+?}]\+")
+"""What Python's regular expressions have and DuckDB's have not: looking around, back references, possessive repeats."""
 
 
-@dataclass(frozen=True)
-class RowRule:
-    """Rows for which `applies` is true are evaluated; those of them for which `against` is true are unexpected."""
+def rule(check: Check, types: Types | None = None) -> Rule | None:
+    """Return the form of a check, None when it has none here. Raises Misfit when `types`, DuckDB's, do not bear it.
 
-    applies: str
-    against: str
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the table with its bounds; `counts` is the number of values that it was made of."""
-
-    sql: str
-    counts: str
-    low: Any = None
-    high: Any = None
-    strict_low: bool = False
-    strict_high: bool = False
-
-
-@dataclass(frozen=True)
-class Grouped:
-    """Rows whose values are not alone: `columns` together must be different in every row."""
-
-    columns: tuple[str, ...]
-    applies: str
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A rule about columns and types; `holds` gives None, or what was found instead."""
-
-    holds: Callable[[Mapping[str, str]], str | None]
-
-
-Rule = RowRule | Figure | Grouped | Shape | Sequence[Figure]
-
-
-def rule(check: Check) -> Rule | None:
-    """Return the form of a check, or None when it has none here."""
+    Without `types` no column is looked at: enough to see which kind of rule it is.
+    """
     make = _FORMS.get(check.type)
-    return None if make is None else make(check)
+    return None if make is None else make(check, types or {})
 
 
-def family(kind: str) -> Family | None:
-    """Return the family of a type's name, as pandas, numpy, SQL or DuckDB write it."""
-    word = kind.lower().split("(")[0].strip()
-    if word.startswith("timestamp"):
-        word = "timestamp"
-    return next((name for name, words in FAMILIES.items() if word in words), None)
-
-
-def sentence(check: Check) -> str:
-    """Say a check in words."""
-    words = check.type.removeprefix("expect_").replace("_", " ")
-    subject = ", ".join(f"`{column}`" for column in check.columns)
-    shown = {key: value for key, value in check.arguments.items() if key not in ("column", "column_A", "column_B", "column_list")}
-    make = _SENTENCES.get(check.type)
-    text = make(check) if make else f"{subject + ': ' if subject else ''}{words} {_shown(shown) if shown else ''}".strip()
-    if check.mostly < 1:
-        text += f" in at least {check.mostly:.4g} of the rows"
-    return text + (f", where {check.condition.text}" if check.condition else "")
-
-
-def _known(check: Check, *columns: str) -> str:
-    parts = [f"{identifier(column)} IS NOT NULL" for column in columns]
-    return " AND ".join([*parts, *([check.condition.sql] if check.condition else [])]) or "TRUE"
-
-
-def _rows(against: Callable[[str, Mapping[str, Any]], str]) -> Callable[[Check], RowRule]:
+def _rows(*allowed: Family, against: Callable[[str, Family | None, Mapping[str, Any]], str]) -> "Maker":
     """Make a rule about the rows in which one column is known."""
-    def make(check: Check) -> RowRule:
-        column = check.columns[0]
-        return RowRule(_known(check, column), against(identifier(column), check.arguments))
+    def make(check: Check, types: Types) -> Rule:
+        sql, kind = value_of(check, types, *allowed)
+        return RowRule(known(check, check.columns[0]), against(sql, kind, check.arguments))
     return make
 
 
-def _not_null(check: Check) -> RowRule:
-    return RowRule(_known(check), f"{identifier(check.columns[0])} IS NULL")
+def _null(check: Check, types: Types) -> Rule:
+    return RowRule(known(check), f"{identifier(check.columns[0])} IS NOT NULL")
 
 
-def _null(check: Check) -> RowRule:
-    return RowRule(_known(check), f"{identifier(check.columns[0])} IS NOT NULL")
+def _not_null(check: Check, types: Types) -> Rule:
+    return RowRule(known(check), f"{identifier(check.columns[0])} IS NULL", examples=False)
 
 
-def _outside(value: str, arguments: Mapping[str, Any]) -> str:
-    parts = []
-    if (low := arguments.get("min_value")) is not None:
-        parts.append(f"{value} {'<=' if arguments.get('strict_min') else '<'} {literal(low)}")
-    if (high := arguments.get("max_value")) is not None:
-        parts.append(f"{value} {'>=' if arguments.get('strict_max') else '>'} {literal(high)}")
-    return "(" + " OR ".join(parts) + ")"
-
-
-def _set(value: str, arguments: Mapping[str, Any]) -> str:
-    return f"{value} IN ({', '.join(literal(each) for each in arguments['value_set'])})"
-
-
-def _matches(value: str, pattern: str) -> str:
-    return f"regexp_matches({value}, {literal(pattern)})"
-
-
-def _pair(sign: Callable[[Mapping[str, Any]], str]) -> Callable[[Check], RowRule]:
-    def make(check: Check) -> RowRule:
-        first, second = (identifier(column) for column in check.columns)
-        return RowRule(_known(check, *check.columns), f"NOT ({first} {sign(check.arguments)} {second})")
+def _regex(*, wanted: bool, many: str = "") -> "Maker":
+    """Make a rule of one regular expression, or of a list of which `many` (any, all) must match."""
+    def make(check: Check, types: Types) -> Rule | None:
+        patterns = check.arguments["regex_list"] if many else [check.arguments["regex"]]
+        name = check.columns[0]
+        kind = family(types[name]) if name in types else "text"
+        if any(RE2_CANNOT.search(pattern) for pattern in patterns) or kind not in ("text", "integer"):
+            return None
+        sql = identifier(name) if kind == "text" else f"CAST({identifier(name)} AS VARCHAR)"
+        tests = [f"regexp_matches({sql}, {literal(_re2(pattern))})" for pattern in patterns]
+        whole = (" AND " if check.arguments.get("match_on") == "all" else " OR ").join(tests)
+        return RowRule(known(check, name), f"NOT ({whole})" if wanted else whole)
     return make
 
 
-def _figure(sql: str, *, of: str = "min_value") -> Callable[[Check], Figure]:
+def _re2(pattern: str) -> str:
+    r"""Write a pattern as RE2 means it: `\Z` is its `\z`, and `$` also stands before a last line break."""
+    return re.sub(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", lambda match: r"(?:\n?\z)" if match[1] is None else
+                  r"\z" if match[1] == r"\Z" else match[1], pattern, flags=re.DOTALL)
+
+
+def _like(*, wanted: bool) -> "Maker":
+    def make(check: Check, types: Types) -> Rule:
+        sql, _ = value_of(check, types, "text")
+        patterns = check.arguments.get("like_pattern_list") or [check.arguments["like_pattern"]]
+        escape = f" ESCAPE {literal(check.arguments['escape'])}" if check.arguments.get("escape") else ""
+        whole = (" AND " if check.arguments.get("match_on") == "all" else " OR ").join(
+            f"{sql} LIKE {literal(pattern)}{escape}" for pattern in patterns)
+        return RowRule(known(check, check.columns[0]), f"NOT ({whole})" if wanted else whole)
+    return make
+
+
+def _applying(check: Check, default: str) -> str:
+    """Return which rows a rule over several columns is about, by `ignore_row_if`."""
+    ignored = check.arguments.get("ignore_row_if", default)
+    if ignored in ("either_value_is_missing", "any_value_is_missing"):
+        return known(check, *check.columns)
+    parts = [check.condition.sql] if check.condition else []
+    if ignored in ("both_values_are_missing", "all_values_are_missing"):
+        parts.append("NOT (" + " AND ".join(f"{identifier(column)} IS NULL" for column in check.columns) + ")")
+    return " AND ".join(parts)
+
+
+def _pair(holds: Callable[[str, str, Mapping[str, Any]], str]) -> "Maker":
+    def make(check: Check, types: Types) -> Rule:
+        kinds = {"number" if kind in NUMERIC else kind for kind in (value_of(check, types, *FAMILIES, column=at)[1] for at in (0, 1))}
+        if len(kinds) > 1:
+            raise Misfit(f"`{check.columns[0]}` and `{check.columns[1]}` hold values of different kinds")
+        first, second = map(identifier, check.columns)
+        return RowRule(_applying(check, "both_values_are_missing"), f"({holds(first, second, check.arguments)}) IS NOT TRUE")
+    return make
+
+
+def _pairs(first: str, second: str, arguments: Mapping[str, Any]) -> str:
+    return " OR ".join(f"({first} = {literal(one)} AND {second} = {literal(other)})" for one, other in arguments["value_pairs_set"])
+
+
+def _within(holds: Callable[[Sequence[str], Mapping[str, Any]], str]) -> "Maker":
+    """Make a rule about the values of one row in several columns. Rows without any value count, unless the suite says otherwise."""
+    def make(check: Check, types: Types) -> Rule:
+        return RowRule(_applying(check, "never"), f"({holds([*map(identifier, check.columns)], check.arguments)}) IS NOT TRUE")
+    return make
+
+
+def _different(columns: Sequence[str], arguments: Mapping[str, Any]) -> str:
+    return " AND ".join(f"{one} IS DISTINCT FROM {other}" for one, other in itertools.combinations(columns, 2)) or "TRUE"
+
+
+def _unique(check: Check, types: Types) -> Rule:
+    names = ", ".join(map(identifier, check.columns))
+    applies = known(check, *check.columns) if len(check.columns) == 1 else _applying(check, "never")
+    return Grouped(names, f"hash({names})" if len(check.columns) > HASHED else names, applies)
+
+
+def _figure(sql: str, *allowed: Family, slack: float = 0.0, counts: str = "count({})") -> "Maker":
     """Make a rule about one figure of a column; `{}` in `sql` stands for the column."""
-    def make(check: Check) -> Figure:
-        where = f" FILTER (WHERE {_known(check, check.columns[0])})"
-        column = identifier(check.columns[0])
-        return Figure(sql.replace("{}", column).replace("{where}", where), f"count({column}){where}",
-                      check.arguments.get("min_value"), check.arguments.get("max_value"),
-                      bool(check.arguments.get("strict_min")), bool(check.arguments.get("strict_max")))
+    def make(check: Check, types: Types) -> Rule:
+        column, kind = value_of(check, types, *allowed)
+        if kind == "date":
+            column = f"CAST({column} AS TIMESTAMP)"
+        arguments, of_values = check.arguments, not sql.startswith("count(")
+        low, high = (bound_of(arguments.get(key), kind) if of_values else arguments.get(key) for key in ("min_value", "max_value"))
+        filtered = f" FILTER (WHERE {check.condition.sql})" if check.condition else ""
+        figure = Figure(_filled(sql, column, filtered), low, high, bool(arguments.get("strict_min")), bool(arguments.get("strict_max")))
+        return Figures((figure,), _filled(counts, column, filtered), of_values, slack)
     return make
 
 
-def _quantiles(check: Check) -> Sequence[Figure]:
+def _filled(sql: str, column: str, filtered: str) -> str:
+    """Put a column into aggregates and the condition behind each of them."""
+    return " / ".join(f"{part.replace('{}', column)}{filtered}" for part in sql.split(" / "))
+
+
+def _distinct(check: Check, types: Types) -> Rule | None:
+    """Count different values; where only two are asked for, the smallest and the largest tell it faster."""
+    if check.arguments.get("max_value") is None and check.arguments.get("min_value") == 2 and not check.arguments.get("strict_min"):
+        filtered = f" FILTER (WHERE {check.condition.sql})" if check.condition else ""
+        column, _ = value_of(check, types, *FAMILIES)
+        sql = f"(CASE WHEN min({column}){filtered} < max({column}){filtered} THEN 2 ELSE 1 END)"
+        return Figures((Figure(sql, 2, None),), f"count({column}){filtered}", of_values=False, at_least=True)
+    return _figure("count(DISTINCT {})", *FAMILIES)(check, types)
+
+
+def _holding(*, equal: bool) -> "Maker":
+    """Make the rule that every value of a set occurs, and no other if `equal`."""
+    def make(check: Check, types: Types) -> Rule:
+        sql, kind = value_of(check, types, *FAMILIES)
+        applies, wanted = known(check, check.columns[0]), check.arguments["value_set"]
+        inside = is_in(sql, wanted, kind)
+        figures = [Figure(f"count(DISTINCT {sql}) FILTER (WHERE {applies} AND {inside})", len(set(map(str, wanted))), None)]
+        figures += [Figure(f"count(DISTINCT {sql}) FILTER (WHERE {applies} AND NOT ({inside}))", None, 0)] if equal else []
+        return Figures(tuple(figures), f"count_if({applies})", of_values=False)
+    return make
+
+
+def _quantiles(check: Check, types: Types) -> Rule | None:
+    if check.arguments.get("allow_relative_error") not in (None, False, "nearest"):
+        return None
+    sql, kind = value_of(check, types, "integer", "number", "date")
     ranges = check.arguments["quantile_ranges"]
-    column, where = identifier(check.columns[0]), f" FILTER (WHERE {_known(check, check.columns[0])})"
-    # One aggregate for all quantiles of a column, which DuckDB evaluates once: it has to order the values only once.
-    every = f"(quantile_cont({column}, {[float(quantile) for quantile in ranges['quantiles']]}){where})"
-    return [Figure(f"{every}[{place}]", f"count({column}){where}", low, high)
-            for place, (low, high) in enumerate(ranges["value_ranges"], start=1)]
+    bounds = tuple((float(quantile), bound_of(low, kind), bound_of(high, kind))
+                   for quantile, (low, high) in zip(ranges["quantiles"], ranges["value_ranges"], strict=True))
+    return Quantiles(sql, known(check, check.columns[0]), bounds)
 
 
-def _row_count(check: Check) -> Figure:
-    condition = f" FILTER (WHERE {check.condition.sql})" if check.condition else ""
-    value = check.arguments.get("value")
-    return Figure(f"count(*){condition}", f"count(*){condition}", check.arguments.get("min_value", value),
-                  check.arguments.get("max_value", value))
+def _shares(check: Check, types: Types) -> Rule | None:
+    """Return the form of a distribution over named values; one over bins is left to the library."""
+    arguments = check.arguments
+    if "values" not in arguments["partition_object"] or arguments.get("internal_weight_holdout"):
+        return None
+    _, kind = value_of(check, types, "integer", "boolean", "text")
+    values = [bool(value) if kind == "boolean" else value for value in arguments["partition_object"]["values"]]
+    return Shares(identifier(check.columns[0]), check.condition.sql if check.condition else "",
+                  tuple(zip(values, map(float, arguments["partition_object"]["weights"]), strict=True)), float(arguments["threshold"]),
+                  float(arguments.get("tail_weight_holdout") or 0.0))
 
 
-def _exists(check: Check) -> Shape:
-    name = check.columns[0]
-    return Shape(lambda types: None if name in types else "no such column")
+def _query(check: Check, types: Types) -> Rule:
+    """Return the rule of `SELECT * FROM {batch} WHERE condition`: no row may be selected."""
+    return RowRule("", parse_condition(query_condition(check.arguments["unexpected_rows_query"])).sql)
 
 
-def _column_set(check: Check) -> Shape:
+def _row_count(check: Check, types: Types) -> Rule:
+    filtered, value = f" FILTER (WHERE {check.condition.sql})" if check.condition else "", check.arguments.get("value")
+    figure = Figure(f"count(*){filtered}", check.arguments.get("min_value", value), check.arguments.get("max_value", value),
+                    bool(check.arguments.get("strict_min")), bool(check.arguments.get("strict_max")))
+    return Figures((figure,), "1", of_values=False)
+
+
+def _exists(check: Check, types: Types) -> Rule:
+    name, place = check.columns[0], check.arguments.get("column_index")
+
+    def wrong(found: Types) -> str:
+        if name not in found:
+            return "no such column"
+        return "" if place in (None, at := list(found).index(name)) else f"it is column {at}"
+    return Shape(wrong)
+
+
+def _column_set(check: Check, types: Types) -> Rule:
     wanted, exact = set(check.arguments["column_set"]), check.arguments.get("exact_match", True)
 
-    def holds(types: Mapping[str, str]) -> str | None:
-        absent, new = sorted(wanted - types.keys()), sorted(types.keys() - wanted)
+    def wrong(found: Types) -> str:
+        absent, new = sorted(wanted - found.keys()), sorted(found.keys() - wanted)
         told = ([f"missing {', '.join(absent)}"] if absent else []) + ([f"new {', '.join(new)}"] if new and exact else [])
-        return "; ".join(told) or None
-    return Shape(holds)
+        return "; ".join(told)
+    return Shape(wrong)
 
 
-def _column_list(check: Check) -> Shape:
+def _column_list(check: Check, types: Types) -> Rule:
     wanted = list(check.arguments["column_list"])
-    return Shape(lambda types: None if list(types) == wanted else f"columns {', '.join(types)}")
+    return Shape(lambda found: "" if list(found) == wanted else f"columns {', '.join(found)}")
 
 
-def _column_count(check: Check) -> Shape:
+def _column_count(check: Check, types: Types) -> Rule:
     value = check.arguments.get("value")
     low, high = check.arguments.get("min_value", value), check.arguments.get("max_value", value)
-    return Shape(lambda types: None if (low is None or len(types) >= low) and (high is None or len(types) <= high)
-                 else f"{len(types)} columns")
+
+    def wrong(found: Types) -> str:
+        return "" if (low is None or len(found) >= low) and (high is None or len(found) <= high) else f"{len(found)} columns"
+    return Shape(wrong)
 
 
-def _types(check: Check) -> Shape | None:
-    names = check.arguments.get("type_list") or [check.arguments["type_"]]
-    families = {family(str(name)) for name in names}
-    if None in families:
-        return None
+def _types(check: Check, types: Types) -> Rule | None:
+    families = {family(str(name)) for name in check.arguments.get("type_list") or [check.arguments["type_"]]} - {None}
     column = check.columns[0]
-    return Shape(lambda types: None if family(types[column]) in families else f"type {types[column].lower()}")
+    return Shape(lambda found: "" if family(found[column]) in families else f"type {found[column].lower()}")
 
 
-def _unique(check: Check) -> Grouped:
-    return Grouped(check.columns, _known(check, *check.columns))
+Maker = Callable[[Check, Types], Rule | None]
+_between = _rows(*FAMILIES, against=outside)
+_lengths = _rows("text", against=lambda sql, kind, arguments: outside(f"length({sql})", None, arguments))
+_in_set = _rows(*FAMILIES, against=lambda sql, kind, arguments: f"NOT ({is_in(sql, arguments['value_set'], kind)})")
 
-
-_FORMS: Mapping[str, Callable[[Check], Rule | None]] = {
+_FORMS: Mapping[str, Maker] = {
     "expect_column_to_exist": _exists,
     "expect_table_columns_to_match_set": _column_set,
     "expect_table_columns_to_match_ordered_list": _column_list,
@@ -205,78 +250,48 @@ _FORMS: Mapping[str, Callable[[Check], Rule | None]] = {
     "expect_table_column_count_to_equal": _column_count,
     "expect_table_row_count_to_be_between": _row_count,
     "expect_table_row_count_to_equal": _row_count,
+    "expect_column_type_to_be": _types,
     "expect_column_values_to_be_of_type": _types,
     "expect_column_values_to_be_in_type_list": _types,
     "expect_column_values_to_not_be_null": _not_null,
     "expect_column_values_to_be_null": _null,
-    "expect_column_values_to_be_between": _rows(_outside),
-    "expect_column_values_to_be_in_set": _rows(lambda value, arguments: f"NOT ({_set(value, arguments)})"),
-    "expect_column_values_to_not_be_in_set": _rows(_set),
-    "expect_column_value_lengths_to_be_between": _rows(lambda value, arguments: _outside(f"length({value})", arguments)),
-    "expect_column_value_lengths_to_equal": _rows(lambda value, arguments: f"length({value}) <> {literal(arguments['value'])}"),
-    "expect_column_values_to_match_regex": _rows(lambda value, arguments: f"NOT {_matches(value, arguments['regex'])}"),
-    "expect_column_values_to_not_match_regex": _rows(lambda value, arguments: _matches(value, arguments["regex"])),
+    "expect_column_values_to_be_between": _between,
+    "expect_column_values_to_be_in_set": _in_set,
+    "expect_column_distinct_values_to_be_in_set": _in_set,
+    "expect_column_distinct_values_to_contain_set": _holding(equal=False),
+    "expect_column_distinct_values_to_equal_set": _holding(equal=True),
+    "expect_column_values_to_not_be_in_set":
+        _rows(*FAMILIES, against=lambda sql, kind, arguments: is_in(sql, arguments["value_set"], kind)),
+    "expect_column_value_lengths_to_be_between": _lengths,
+    "expect_column_value_lengths_to_equal":
+        _rows("text", against=lambda sql, kind, arguments: f"length({sql}) <> {literal(arguments['value'])}"),
+    "expect_column_values_to_match_regex": _regex(wanted=True),
+    "expect_column_values_to_not_match_regex": _regex(wanted=False),
+    "expect_column_values_to_match_regex_list": _regex(wanted=True, many="any"),
+    "expect_column_values_to_not_match_regex_list": _regex(wanted=False, many="any"),
+    "expect_column_values_to_match_like_pattern": _like(wanted=True),
+    "expect_column_values_to_not_match_like_pattern": _like(wanted=False),
+    "expect_column_values_to_match_like_pattern_list": _like(wanted=True),
+    "expect_column_values_to_not_match_like_pattern_list": _like(wanted=False),
     "expect_column_values_to_be_unique": _unique,
     "expect_compound_columns_to_be_unique": _unique,
-    "expect_column_pair_values_a_to_be_greater_than_b": _pair(lambda arguments: ">=" if arguments.get("or_equal") else ">"),
-    "expect_column_pair_values_to_be_equal": _pair(lambda arguments: "="),
-    "expect_column_min_to_be_between": _figure("min({}){where}"),
-    "expect_column_max_to_be_between": _figure("max({}){where}"),
-    "expect_column_mean_to_be_between": _figure("avg({}){where}"),
-    "expect_column_median_to_be_between": _figure("quantile_cont({}, 0.5){where}"),
-    "expect_column_stdev_to_be_between": _figure("stddev_samp({}){where}"),
-    "expect_column_sum_to_be_between": _figure("sum({}){where}"),
-    "expect_column_unique_value_count_to_be_between": _figure("count(DISTINCT {}){where}"),
-    "expect_column_quantile_values_to_be_between": _quantiles}
-
-
-def _shown(arguments: Mapping[str, Any]) -> str:
-    texts = []
-    for key, value in arguments.items():
-        text = str(value)
-        texts.append(f"{key.replace('_', ' ')} {text if len(text) < 80 else text[:77] + '…'}")
-    return ", ".join(texts)
-
-
-def _between(arguments: Mapping[str, Any]) -> str:
-    low, high = arguments.get("min_value"), arguments.get("max_value")
-    if low is not None and high is not None:
-        return f"lies between {_number(low)} and {_number(high)}"
-    return f"is at least {_number(low)}" if low is not None else f"is at most {_number(high)}"
-
-
-def _number(value: Any) -> str:
-    return f"{value:,.6g}" if isinstance(value, float) else str(value)
-
-
-def _listed(values: Sequence[Any]) -> str:
-    shown = ", ".join(str(value) for value in values[:8])
-    return shown + (f" … ({len(values)} in all)" if len(values) > 8 else "")
-
-
-def _told_quantiles(check: Check) -> str:
-    ranges = check.arguments["quantile_ranges"]
-    parts = [f"{quantile:.0%} {_between({'min_value': low, 'max_value': high})}"
-             for quantile, (low, high) in zip(ranges["quantiles"], ranges["value_ranges"], strict=True)]
-    return f"of `{check.columns[0]}`, the quantile at " + ", at ".join(parts)
-
-
-_SENTENCES: Mapping[str, Callable[[Check], str]] = {
-    "expect_column_to_exist": lambda check: f"there is a column `{check.columns[0]}`",
-    "expect_table_columns_to_match_set": lambda check: f"there are the columns {_listed(check.arguments['column_set'])}",
-    "expect_table_row_count_to_be_between": lambda check: f"the number of rows {_between(check.arguments)}",
-    "expect_column_values_to_not_be_null": lambda check: f"`{check.columns[0]}` is known",
-    "expect_column_values_to_be_between": lambda check: f"`{check.columns[0]}` {_between(check.arguments)}",
-    "expect_column_values_to_be_in_set": lambda check: f"`{check.columns[0]}` is one of {_listed(check.arguments['value_set'])}",
-    "expect_column_value_lengths_to_be_between": lambda check: f"the length of `{check.columns[0]}` {_between(check.arguments)}",
-    "expect_column_values_to_match_regex": lambda check: f"`{check.columns[0]}` matches {check.arguments['regex']}",
-    "expect_column_values_to_be_unique": lambda check: f"`{check.columns[0]}` is different in every row",
-    "expect_compound_columns_to_be_unique": lambda check: f"{' and '.join(f'`{each}`' for each in check.columns)} together are "
-                                                          "different in every row",
-    "expect_column_values_to_be_of_type": lambda check: f"`{check.columns[0]}` is of type {check.arguments['type_']}",
-    "expect_column_unique_value_count_to_be_between":
-        lambda check: f"the number of different values of `{check.columns[0]}` {_between(check.arguments)}",
-    "expect_column_mean_to_be_between": lambda check: f"the mean of `{check.columns[0]}` {_between(check.arguments)}",
     "expect_column_pair_values_a_to_be_greater_than_b":
-        lambda check: f"`{check.columns[0]}` is {'at least' if check.arguments.get('or_equal') else 'above'} `{check.columns[1]}`",
-    "expect_column_quantile_values_to_be_between": _told_quantiles}
+        _pair(lambda first, second, arguments: f"{first} {'>=' if arguments.get('or_equal') else '>'} {second}"),
+    "expect_column_pair_values_to_be_equal": _pair(lambda first, second, arguments: f"{first} = {second}"),
+    "expect_column_pair_values_to_be_in_set": _pair(_pairs),
+    "expect_multicolumn_sum_to_equal": _within(lambda columns, arguments: f"{' + '.join(columns)} = {literal(arguments['sum_total'])}"),
+    "expect_multicolumn_values_to_be_equal": _within(lambda columns, arguments: " AND ".join(
+        f"{columns[0]} IS NOT DISTINCT FROM {column}" for column in columns)),
+    "expect_select_column_values_to_be_unique_within_record": _within(_different),
+    "expect_column_min_to_be_between": _figure("min({})", *FAMILIES),
+    "expect_column_max_to_be_between": _figure("max({})", *FAMILIES),
+    "expect_column_mean_to_be_between": _figure("avg({})", *NUMERIC, slack=1e-12),
+    "expect_column_median_to_be_between": _figure("quantile_cont({}, 0.5)", *NUMERIC),
+    "expect_column_stdev_to_be_between": _figure("stddev_samp({})", *NUMERIC, slack=1e-12),
+    "expect_column_sum_to_be_between": _figure("sum({})", *NUMERIC, slack=1e-12),
+    "expect_column_unique_value_count_to_be_between": _distinct,
+    "expect_column_proportion_of_unique_values_to_be_between": _figure("count(DISTINCT {}) / count({})", *FAMILIES),
+    "expect_column_proportion_of_non_null_values_to_be_between": _figure("count({}) / count(*)", *FAMILIES, counts="count(*)"),
+    "expect_column_quantile_values_to_be_between": _quantiles,
+    "expect_column_kl_divergence_to_be_less_than": _shares,
+    "unexpected_rows_expectation": _query}

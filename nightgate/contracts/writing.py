@@ -1,0 +1,39 @@
+"""Writing suites in Great Expectations' JSON: readable top to bottom, each rule with its reason and its evidence."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+VERSION = "1.24.1"
+"""Great Expectations whose JSON this is."""
+
+Expectation = dict[str, Any]
+
+
+def expect(kind: str, arguments: dict[str, Any], notes: str, **evidence: Any) -> Expectation:
+    """Return an expectation; `evidence` says what the rule was learnt from."""
+    return {"type": kind, "kwargs": arguments, "notes": notes, "severity": "critical", "meta": {"nightgate": evidence} if evidence else {}}
+
+
+def suite(name: str, expectations: Sequence[Expectation], own: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "expectations": list(expectations), "meta": {"great_expectations_version": VERSION, "nightgate": own}}
+
+
+def as_text(suite: dict[str, Any]) -> str:
+    """Return a suite as JSON that is read top to bottom: an expectation is four lines, whatever it lists."""
+    parts = [",\n     ".join(f"{_json(key)}: {_json(value)}" for key, value in each.items()) for each in suite["expectations"]]
+    whole = ",\n".join(f"    {{{part}}}" for part in parts)
+    return f'{{\n  "name": {_json(suite["name"])},\n  "expectations": [\n{whole}\n  ],\n  "meta": {_json(suite["meta"])}\n}}\n'
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def outward(value: float, *, up: bool) -> float:
+    """Keep six digits that count, since a person reads them; never nearer to the data than they were."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
+    return float(f"{(math.ceil if up else math.floor)(value / step) * step:.6g}")
