@@ -4,9 +4,11 @@ import bz2
 import gzip
 import lzma
 import sqlite3
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -119,6 +121,61 @@ def test_any_fsspec_url_serves(tmp_path: Path) -> None:
     assert rows("memory://test-sources/a.csv", tmp_path) == ROWS
     with pytest.raises(FileMissing):
         rows("memory://test-sources/b.csv", tmp_path)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers in pieces of unknown length, breaks off, or says that something is wrong, as the path asks."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing: the test's output is its own."""
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        status = int(self.path[1:4]) if self.path[1:4].isdigit() else 200
+        self.send_response(status)
+        self.send_header(*(("Content-Length", "0") if status > 200 else ("Transfer-Encoding", "chunked")))
+        self.end_headers()
+        if status > 200 or self.command == "HEAD":
+            return
+        for line in TEXT.encode().splitlines(keepends=True):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        if "cut" in self.path:
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_files_behind_http_are_read(web: str, tmp_path: Path) -> None:
+    assert rows(f"{web}/a.csv", tmp_path) == ROWS
+
+
+@pytest.mark.parametrize(("page", "error"), [("cut.csv", SourceUnavailable), ("500.csv?token=hidden", SourceUnavailable),
+                                             ("404.csv", FileMissing)])
+def test_what_http_refuses_is_told_without_secrets(web: str, tmp_path: Path, page: str, error: type[NightgateError]) -> None:
+    with pytest.raises(error) as caught:
+        rows(f"{web}/{page}", tmp_path)
+
+    assert "hidden" not in str(caught.value)
+
+
+def test_names_of_folders_become_columns(tmp_path: Path) -> None:
+    for day in ("2026-01-01", "2026-01-02"):
+        (tmp_path / "in" / f"day={day}").mkdir(parents=True)
+        pq.write_table(pa.table({"x": [1, 2]}), tmp_path / "in" / f"day={day}" / "part-0.parquet")
+
+    assert [row["day"] for row in rows("in", tmp_path)] == ["2026-01-01"] * 2 + ["2026-01-02"] * 2
 
 
 def test_shipped_data_have_class_names_as_target(tmp_path: Path) -> None:

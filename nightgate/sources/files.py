@@ -1,10 +1,14 @@
 """Files: CSV and Parquet, one, a folder or a glob, on this machine or behind any fsspec URL."""
 
 import contextlib
+import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 PARQUET = b"PAR1"
+_PART = re.compile(r"([^/=]+)=([^/]*)/")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,18 @@ class File:
     @contextlib.contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
         with reached(self.place), self.system.open(self.path, "rb") as stream:
-            yield stream
+            if getattr(stream, "size", 0) is not None:
+                yield stream
+                return
+            with tempfile.TemporaryFile() as copy:  # an answer in pieces, of unknown length, is read once only
+                shutil.copyfileobj(stream, copy)
+                copy.seek(0)
+                yield copy
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Return what the names of its folders say, as in `day=2026-01-31/part-0.parquet`."""
+        return {unquote(name): unquote(value) for name, value in _PART.findall(self.place)}
 
 
 def read_files(source: Source, data: str, root: Path) -> Iterator[pa.Table]:
@@ -42,8 +59,17 @@ def read_files(source: Source, data: str, root: Path) -> Iterator[pa.Table]:
             stream.seek(0)
             chunks = _parquet(stream, file.place) if magic == PARQUET else read_delimited(stream, file.place, source)
             for chunk in chunks:
+                chunk = _with_parts(chunk, file.parts)
                 first = first or chunk.column_names
                 yield chunk if chunk.column_names == first else _aligned(chunk, first, file.place)
+
+
+def _with_parts(chunk: pa.Table, parts: dict[str, str]) -> pa.Table:
+    """Append what the folders say as columns of text, where the file has no such column itself."""
+    for name in [name for name in parts if name not in chunk.column_names]:
+        value = None if parts[name] == _NO_VALUE else parts[name]
+        chunk = chunk.append_column(name, pa.repeat(pa.scalar(value, pa.string()), chunk.num_rows))
+    return chunk
 
 
 def found_files(data: str, root: Path) -> list[File]:
@@ -52,12 +78,15 @@ def found_files(data: str, root: Path) -> list[File]:
 
     place = shown(data)
     try:
-        system, path = url_to_fs(data if "://" in data else str(root / Path(data).expanduser()))
+        with reached(place):
+            system, path = url_to_fs(data if "://" in data else str(root / Path(data).expanduser()))
     except (ImportError, ValueError) as error:
         raise DefinitionError(f"source.data cannot be reached: {place}: {error}.",
                               remedy="Install what this kind of address needs, or correct the address.") from None
     with reached(place):
-        if any(sign in path for sign in "*?[") and not system.exists(path):
+        if data.startswith(("http://", "https://")):
+            paths = [path]  # whether it is there is seen when it is opened; `?` begins a query
+        elif any(sign in path for sign in "*?[") and not system.exists(path):
             paths = sorted(system.glob(path))
         elif system.isdir(path):
             paths = sorted(system.find(path))
@@ -66,7 +95,7 @@ def found_files(data: str, root: Path) -> list[File]:
     local = "://" not in data
     base = str(root) + "/"
     files = [File(system, name, name.removeprefix(base) if local else shown(system.unstrip_protocol(name)))
-             for name in map(str, paths) if _counts(name)]
+             for name in map(str, paths) if len(paths) == 1 or _counts(name)]
     if not files:
         raise FileMissing(f"There is no data at {place}.", remedy="Check `data` under [source]; paths start at the "
                           "project's folder.")
@@ -86,15 +115,26 @@ def reached(place: str) -> Iterator[None]:
         yield
     except NightgateError:
         raise
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        status = getattr(error.__cause__, "status", 404)  # what fsspec says of every answer over http
+        if status not in (404, 410):
+            raise _unavailable(place, f"the server answered {status}") from None
         raise FileMissing(f"There is no data at {place}.", remedy="Check `data` under [source].") from None
     except PermissionError:
         raise DataUnusable(f"{place} may not be read by this user.", remedy="Change its rights.") from None
     except EOFError as error:
         raise cut_off(place, str(error)) from None
     except OSError as error:
-        raise SourceUnavailable(f"{place} could not be read: {error.strerror or type(error).__name__}.",
-                                remedy="Nothing was written; the run is tried again.") from error
+        raise _unavailable(place, error.strerror or type(error).__name__) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("builtins", "pyarrow"):
+            raise
+        # the libraries behind http, S3 and other addresses have errors of their own
+        raise _unavailable(place, shown((str(error) or type(error).__name__).splitlines()[0][:200])) from None
+
+
+def _unavailable(place: str, reason: str) -> SourceUnavailable:
+    return SourceUnavailable(f"{place} could not be read: {reason}.", remedy="Nothing was written; the run is tried again.")
 
 
 def cut_off(place: str, reason: str) -> DataUnusable:
