@@ -32,8 +32,9 @@ class DataSet:
 SETS = (
     DataSet("german_credit", "german_credit/german.csv", "column_21", "auc", 0.7911),
     DataSet("telco_churn", "telco_churn/Telco-Customer-Churn.csv", "Churn", "auc", 0.8453),
-    DataSet("wine_red", "wine_quality/winequality-red.csv", "quality", "rmse", 0.608),
-    DataSet("wine_white", "wine_quality/winequality-white.csv", "quality", "rmse", 0.6469),
+    # of distinct rows, as a run sees them: with 240 and 937 duplicates on both sides of a split it is 0.608 and 0.646
+    DataSet("wine_red", "wine_quality/winequality-red.csv", "quality", "rmse", 0.665),
+    DataSet("wine_white", "wine_quality/winequality-white.csv", "quality", "rmse", 0.714),
     DataSet("ai4i2020", "ai4i2020/ai4i2020.csv", "Machine failure", "auc", 0.9753),
     DataSet("taiwan_default", "taiwan_default/UCI_Credit_Card.csv", "default.payment.next.month", "auc", 0.7815),
     DataSet("california_housing", "california_housing/housing.csv", "median_house_value", "rmse", 47_998.0),

@@ -27,7 +27,7 @@ class Wanted:
     """What the author says of a new model; None and empty are guessed."""
 
     name: str
-    source: dict[str, str]
+    source: dict[str, str | bool]
     target: str
     entity: tuple[str, ...] = ()
     time: str | None = None
@@ -56,11 +56,12 @@ def make(settings: Settings, wanted: Wanted) -> Made:
     reading the data raises; nothing is written then."""
     from nightgate import features
     from nightgate.contracts import inference
+    from nightgate.contracts.writing import as_text
     from nightgate.tables import read_table
 
     path, contracts = _places(settings, wanted.name)
     snapshot = _collect(settings, _provisional(wanted))
-    guesses = _guess(wanted, snapshot)
+    guesses = _guess(settings, wanted, snapshot)
     salt = hashlib.sha256(f"{wanted.name} {wanted.target}".encode()).hexdigest()[:8]
     definition = _defined(wanted, guesses, salt)
     if (definition.time, definition.entity) != (wanted.time, wanted.entity):
@@ -73,9 +74,9 @@ def make(settings: Settings, wanted: Wanted) -> Made:
                   inference.infer_features(engineered, definition, table.columns),
                   inference.infer_predictions(definition, read_table(table, definition).classes),
                   inference.infer_metrics(definition))
-    texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt, privacy=wanted.privacy), *map(_json, suites)]
+    texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt, privacy=wanted.privacy), *map(as_text, suites)]
     _write([path, *contracts], texts)
-    (path.parent / SCHEMA).write_text(_json(Definition.model_json_schema()), encoding="utf-8")
+    write_schema(path.parent)
     return Made(path, tuple(contracts), guesses, snapshot.rows)
 
 
@@ -119,11 +120,11 @@ def _collect(settings: Settings, definition: Definition) -> Dataset:
     return snapshots.collect(definition, settings, as_of=today).dataset
 
 
-def _guess(wanted: Wanted, snapshot: Dataset) -> Guesses:
+def _guess(settings: Settings, wanted: Wanted, snapshot: Dataset) -> Guesses:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(snapshot.uri) as file:
+    with settings.store.local_copy(snapshot.uri) as path, pq.ParquetFile(path) as file:
         table = pa.Table.from_batches([next(file.iter_batches(SAMPLE_ROWS))])
     types = {column.name: column.type for column in snapshot.columns}
     return guess(table, types, target=wanted.target, entity=wanted.entity, time=wanted.time, task=wanted.task,
@@ -158,6 +159,7 @@ def _write(paths: list[Path], texts: list[str]) -> None:
         undo.pop_all()
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+def write_schema(folder: Path) -> None:
+    """Write the JSON schema that editors complete definitions by."""
+    (folder / SCHEMA).write_text(json.dumps(Definition.model_json_schema(), indent=2) + "\n", encoding="utf-8")
 

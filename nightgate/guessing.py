@@ -162,7 +162,7 @@ def _listed(names: Any) -> str:
     return ", ".join(f"`{name}`" for name in shown) + (" …" if len(names) > 20 else "")
 
 
-def definition_text(name: str, source: dict[str, str], target: str, guesses: Guesses, *, salt: str,
+def definition_text(name: str, source: dict[str, str | bool], target: str, guesses: Guesses, *, salt: str,
                     privacy: dict[str, list[str]]) -> str:
     """Return the text of `models/<name>.toml`: every guess with its reason in a comment."""
     told = guesses.told

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from nightgate.authoring import write_schema
 from nightgate.errors import FileMissing, UsageError
 
 PARTS = ("flows", "tasks", "deployments", "data_contracts", "models", "tests/project")
@@ -45,6 +46,7 @@ def upgrade(folder: Path, *, ask: bool) -> list[str]:
     for name, source in changes.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / name)
+    write_schema(folder / "models")
     return sorted(changes)
 
 

@@ -8,28 +8,28 @@ from nightgate.nights import Night
 from nightgate.reports.writing import Documents
 
 
-def gate(night: Night, result: GateResult) -> None:
-    """Show a row per check: what was expected, what was found, how many."""
+def gate(about: str, result: GateResult) -> None:
+    """Show a row per check: what was expected, what was found, how many; `about` begins with the model's name."""
     rows = [{"check": each.sentence, "held": "yes" if each.success else "NO", "found": each.found,
              "rows against it": each.unexpected, "examples": ", ".join(map(str, each.examples[:5]))}
             for each in sorted(result.results, key=lambda each: each.success)]
     verdict = "passed" if result.success else "STOPPED"
-    create_table_artifact(table=rows, key=_key(night, f"gate-{result.boundary}"),
+    create_table_artifact(table=rows, key=_key(f"{about}-{result.boundary}"),
                           description=f"Gate **{result.boundary}** {verdict}: {result.checks} checks on {result.rows:,} rows.")
 
 
 def decision(night: Night, decided: Decision) -> None:
-    create_markdown_artifact(f"## {decided.verdict}\n\n{decided.sentence}", key=_key(night, "decision"),
+    create_markdown_artifact(f"## {decided.verdict}\n\n{decided.sentence}", key=_key(f"{night.run.model}-decision"),
                              description=decided.sentence)
 
 
 def documents(night: Night, written: Documents) -> None:
     """Show report and model card as Markdown, and link the file."""
-    create_markdown_artifact(written.report_markdown, key=_key(night, "report"), description=f"Run {night.run.run}")
-    create_markdown_artifact(written.card, key=_key(night, "card"), description=f"Model card, run {night.run.run}")
-    create_link_artifact(written.report_address, key=_key(night, "report-file"), link_text=f"Report of run {night.run.run}")
+    create_markdown_artifact(written.report_markdown, key=_key(f"{night.run.model}-report"), description=f"Run {night.run.run}")
+    create_markdown_artifact(written.card, key=_key(f"{night.run.model}-card"), description=f"Model card, run {night.run.run}")
+    create_link_artifact(written.report_address, key=_key(f"{night.run.model}-report-file"), link_text=f"Report of run {night.run.run}")
 
 
-def _key(night: Night, about: str) -> str:
+def _key(name: str) -> str:
     """Prefect takes small letters, digits and dashes."""
-    return f"{night.run.model}-{about}".replace("_", "-")
+    return name.replace("_", "-")

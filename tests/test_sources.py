@@ -349,3 +349,10 @@ def test_lists_and_bytes_are_refused_by_name() -> None:
     for values in ([[1]], [b"x"]):
         with pytest.raises(DataUnusable, match="`x` holds values of type"):
             tidy(pa.table({"x": values}), PLAIN)
+
+
+def test_a_header_of_numbers_can_be_stated(tmp_path: Path) -> None:
+    (tmp_path / "years.csv").write_text("2019,2020\n1,2\n")
+
+    assert rows("years.csv", tmp_path)[0] == {"column_1": "2019", "column_2": "2020"}
+    assert rows("years.csv", tmp_path, header=True) == [{"2019": "1", "2020": "2"}]

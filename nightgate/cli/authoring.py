@@ -28,6 +28,7 @@ def add(commands: Commands) -> None:
     make.add_argument("--query", help="SQL with :start and :end, for an SQLAlchemy URL")
     make.add_argument("--task", choices=("binary", "multiclass", "regression"), help="guessed when absent")
     make.add_argument("--positive", metavar="VALUE", help="the class whose probability is predicted; guessed when absent")
+    make.add_argument("--header", action=argparse.BooleanOptionalAction, help="whether a CSV file begins with names; seen when absent")
     for key in ("separator", "decimal", "encoding"):
         make.add_argument(f"--{key}", help=f"of a CSV file: its {key}")
     look = commands.add("check", check, "Tell every mistake of definitions and contracts; run nothing.", "nightgate check credit")
@@ -54,7 +55,7 @@ def new(arguments: argparse.Namespace) -> Answer:
     from nightgate.authoring import Wanted, make
 
     place = settings()
-    source = {"data": arguments.data, **{key: value for key in ("query", "arrived", "separator", "decimal", "encoding")
+    source = {"data": arguments.data, **{key: value for key in ("query", "arrived", "separator", "header", "decimal", "encoding")
                                          if (value := getattr(arguments, key)) is not None}}
     made = make(place, Wanted(arguments.name, source, arguments.target, tuple(arguments.entity), arguments.time,
                               arguments.task, arguments.positive, tuple(arguments.drop), tuple(arguments.mask)))

@@ -40,6 +40,7 @@ class Source(Strict):
     data: str = Field(description="File, folder, glob, fsspec URL, SQLAlchemy URL, `sklearn:NAME` or `stream:NAME`.")
     query: str | None = Field(None, description="SQL with `:start` and `:end`, for an SQLAlchemy URL.")
     separator: str | None = Field(None, description="CSV separator; guessed when absent.")
+    header: bool | None = Field(None, description="Whether a CSV file's first line names its columns; seen when absent.")
     decimal: Literal[".", ","] = Field(".", description="CSV decimal sign.")
     encoding: str = Field("utf-8", description="CSV encoding.")
     missing: tuple[str, ...] = Field((), description="Further spellings of a missing value, such as `?`.", strict=False)

@@ -51,7 +51,7 @@ def read_delimited(stream: IO[bytes], place: str, source: Source) -> Iterator[pa
 def _rows(stream: "io.BufferedReader[_Bounded]", place: str, source: Source) -> Iterator[pa.Table]:
     from pyarrow import csv as arrow_csv
 
-    separator, names, skip = layout(_head(stream, place, source.encoding), source.separator)
+    separator, names, skip = layout(_head(stream, place, source.encoding), source.separator, source.header)
     numbered = [str(number) for number in range(len(names))]  # names may repeat here; told later
     wrong, last = _WrongRows(), None
     try:
@@ -118,18 +118,19 @@ def _head(stream: "io.BufferedReader[_Bounded]", place: str, encoding: str) -> s
     return text[:complete]
 
 
-def layout(head: str, separator: str | None) -> tuple[str, list[str], int]:
+def layout(head: str, separator: str | None, header: bool | None = None) -> tuple[str, list[str], int]:
     """Return a file's separator, the names of its columns, and how many of its first lines are a header: 1 or 0.
 
-    The separator is what cuts the first lines into the most columns, the same number in each; else a comma. A first
-    line in which a number stands above a number names nothing: its columns are `column_1`, `column_2` ….
+    The separator is what cuts the first lines into the most columns, the same number in each; else a comma. Unless `header`
+    says so, a first line in which a number stands above a number names nothing: its columns are `column_1`, `column_2` ….
     """
     chosen = separator or max(SEPARATORS, key=lambda each: _columns(head, each))
     lines = _lines(head, chosen)
     if not lines:  # a quote that is never closed; the parser tells
         return chosen, head.split("\n", 1)[0].split(chosen), 1
     below = lines[1] if len(lines) > 1 else lines[0]
-    if any(_is_number(name) and _is_number(value) for name, value in zip(lines[0], below, strict=False)):
+    above = any(_is_number(name) and _is_number(value) for name, value in zip(lines[0], below, strict=False))
+    if header is False or (header is None and above):
         return chosen, [f"column_{number}" for number in range(1, len(lines[0]) + 1)], 0
     return chosen, lines[0], 1
 
