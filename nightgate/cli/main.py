@@ -1,6 +1,7 @@
 """The command line: reads the words, calls the command, tells people or programs what came of it."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -19,7 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption = Interruption()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interruption)
+    logging.getLogger("nightgate_begun").addFilter(interruption.let_begin)
     try:
         parsed = parser().parse_args(words)
         answer: Answer = parsed.handler(parsed)
@@ -70,8 +74,20 @@ def _tell_error(error: dict[str, Any], *, as_json: bool) -> None:
         print(error["remedy"], file=sys.stderr)
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+class Interruption:
+    """Ends what runs, at once where Python can, else before the next stage: compiled code may swallow an exception."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def __call__(self, _number: int, _frame: object) -> None:
+        self.wanted = True
+        raise KeyboardInterrupt
+
+    def let_begin(self, _record: logging.LogRecord) -> bool:
+        if self.wanted:
+            raise KeyboardInterrupt
+        return True
 
 
 def _version() -> str:

@@ -49,5 +49,5 @@ def test_a_table_is_scored_between_two_gates(place: Settings) -> None:
         scoring("loans", "bad.csv", "bad.parquet")
 
     assert (made["rows"], len(pd.read_parquet(place.root / "scored.parquet"))) == (50, 50)
-    assert sorted(descriptions("loans-scoring-raw")) == ["Gate **raw** STOPPED: 50 rows.", "Gate **raw** passed: 50 rows."]
+    assert sorted(descriptions("loans-scoring-raw")) == ["Gate **raw** STOPPED: 7 checks on 50 rows.", "Gate **raw** passed: 7 checks on 50 rows."]
     assert len(descriptions("loans-scoring-predictions")) == 1 and not (place.root / "bad.parquet").exists()

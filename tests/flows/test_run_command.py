@@ -1,0 +1,99 @@
+"""`nightgate run` in a terminal and for programs: progress, summary, record, exit codes."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightgate.cli.main import main
+from nightgate.settings import Settings
+from tests.projects import edit_contract, people, project
+
+NEVER = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "income", "max_value": 1}}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> Iterator[Settings]:
+    """Give a project that this process is in; leave no filter of the command line on the logs."""
+    made = project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    yield made
+    logging.getLogger("nightgate_begun").filters.clear()
+
+
+def ended(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    output = capsys.readouterr()
+    return int(end.value.code or 0), output.out + ("" if "--json" in words else output.err)
+
+
+def test_run_shows_stages_gates_candidates_and_the_decision(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = ended(capsys, "run", "credit", "--reason", "new labels", "--set", "training.seed=7")
+
+    assert code == 0
+    for stage in ("collect", "gate-raw", "engineer", "train-logistic", "evaluate", "decide", "promote"):
+        assert f"✓ {stage}" in told
+    assert "Run 1 becomes the first champion" in told
+    assert "report.html" in told and "/runs/flow-run/" in told
+
+
+def test_run_prints_its_record_and_the_next_one_keeps_the_champion(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    first, again = (ended(capsys, "run", "credit", "--as-of", "2026-03-01", "--json") for _ in range(2))
+    records: list[dict[str, Any]] = [json.loads(text) for _, text in (first, again)]
+
+    assert [code for code, _ in (first, again)] == [0, 0]
+    assert [(each["run"], each["verdict"], each["champion"]) for each in records] == [(1, "promoted", 1), (2, "kept", 1)]
+    assert records[0]["model_sha256"] == records[1]["model_sha256"]
+    assert {"value", "low", "high"} == set(records[1]["metrics"]["champion"]["auc"])
+
+
+def test_a_broken_contract_is_told_once_and_ends_with_3(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_contract(place, "raw", NEVER)
+
+    code, told = ended(capsys, "run", "credit")
+    code_json, value = ended(capsys, "run", "credit", "--json")
+
+    assert code == code_json == 3
+    assert told.count("`income` is at most 1") == 1 and "Nothing was deployed." in told
+    assert json.loads(value)["error"]["kind"] == "ContractBroken" and json.loads(value)["verdict"] == "stopped"
+
+
+@pytest.mark.parametrize(("words", "code", "said"), [
+    (("run",), 2, "No model is named"), (("run", "credit", "--as-of", "yesterday"), 2, "no date"),
+    (("run", "credit", "--as-of", "2999-01-01"), 2, "in the future"), (("run", "loans"), 2, "credit"),
+    (("run", "credit", "--set", "training.sead=1"), 2, "seed"), (("run", "credit", "--set", "seed"), 2, "no key=value")])
+def test_what_cannot_be_run_is_said(place: Settings, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: int,
+                                    said: str) -> None:
+    found, told = ended(capsys, *words)
+
+    assert found == code and said in told
+
+
+def test_one_failing_model_stops_no_other(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (place.models / "credit.toml").read_text()
+    (place.models / "absent.toml").write_text(text.replace('"credit"', '"absent"', 1).replace("data.csv", "gone.csv"))
+    people().to_csv(place.root / "data.csv", index=False)
+    (place.contracts_of("absent")).mkdir()
+    for path in place.contracts_of("credit").iterdir():
+        (place.contracts_of("absent") / path.name).write_text(path.read_text().replace("credit.", "absent."))
+
+    code, told = ended(capsys, "run", "--all", "--json")
+
+    files = json.loads(told)["files"]
+    assert code == 2 and [(each["model"], each["verdict"]) for each in files] == [("absent", "failed"), ("credit", "promoted")]
+    assert files[0]["error"]["kind"] == "FileMissing"
+
+
+def test_deploy_pause_and_resume_change_what_the_server_has(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = ended(capsys, "deploy")
+    paused, resumed = (json.loads(ended(capsys, word, "credit", "--json")[1]) for word in ("pause", "resume"))
+
+    assert code == 0 and "retraining/credit" in told and "prefect worker start" in told
+    assert paused["paused"] is True and resumed["paused"] is False
+    assert sorted(paused["changed"]) == ["monitoring/credit", "retraining/credit"]
+    assert ended(capsys, "pause", "unheard")[0] == 2
