@@ -7,7 +7,8 @@ import sqlite3
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -23,7 +24,7 @@ from nightgate.datasets import ColumnType
 from nightgate.definition.model import Source
 from nightgate.errors import DataUnusable, DefinitionError, FileMissing, NightgateError, SourceUnavailable
 from nightgate.sources import read_chunks, sample, shown
-from nightgate.sources.types import Guess, Reading, fitted, tidy
+from nightgate.sources.types import Guess, Reading, fitted, learn, tidy
 
 TEXT = "name,amount\nÅsa,1.5\nBo,2\n"
 ROWS = [{"name": "Åsa", "amount": "1.5"}, {"name": "Bo", "amount": "2"}]
@@ -356,3 +357,27 @@ def test_a_header_of_numbers_can_be_stated(tmp_path: Path) -> None:
 
     assert rows("years.csv", tmp_path)[0] == {"column_1": "2019", "column_2": "2020"}
     assert rows("years.csv", tmp_path, header=True) == [{"2019": "1", "2020": "2"}]
+
+
+def test_every_type_of_parquet_finds_its_family(tmp_path: Path) -> None:
+    table = pa.table({"flag": pa.array([True, None]), "small": pa.array([1, 2], pa.int8()), "half": pa.array([0.5, None], pa.float32()),
+                      "money": pa.array([Decimal("1.50"), Decimal("2.25")]), "whole": pa.array([Decimal("1"), Decimal("2")]),
+                      "day": pa.array([date(2026, 1, 1), None]), "at": pa.array([time(1, 2), None]),
+                      "level": pa.array([1, 2]).dictionary_encode(), "word": pa.array(["a", "b"]).dictionary_encode(),
+                      "zoned": pa.array([datetime(2026, 1, 1, tzinfo=UTC), None])})
+    pq.write_table(table, tmp_path / "a.parquet")
+    guesses: dict[str, Guess] = {}
+    for chunk in read_chunks(Source(data="a.parquet"), tmp_path):
+        learn(guesses, tidy(chunk, Reading(".", (), ZoneInfo("Europe/Zurich"))), frozenset(), PLAIN)
+
+    assert {name: guess.family() for name, guess in guesses.items()} == {
+        "flag": "boolean", "small": "integer", "half": "number", "money": "number", "whole": "integer", "day": "date", "at": "text",
+        "level": "integer", "word": "text", "zoned": "date"}
+
+
+@pytest.mark.parametrize(("given", "family", "expected"), [
+    ([1, 2], "text", ["1", "2"]), ([1, 2**60], "number", [1.0, None]), ([1.0, 1.5], "integer", [1, None]),
+    ([0, 2], "boolean", [False, None]), ([True, False], "integer", [1, 0]), ([True], "date", [None]), ([None], "number", [None]),
+    (["2026-01-01T10:00Z", "2026-01-01 10:00"], "date", [datetime(2026, 1, 1, 10)] * 2), (["1", "x"], "number", [1.0, None])])
+def test_a_type_that_is_kept_loses_nothing_in_silence(given: list[object], family: ColumnType, expected: list[object]) -> None:
+    assert read_as(given, family) == expected

@@ -197,6 +197,21 @@ def test_check_tells_all_mistakes_and_runs_nothing(place: Settings, capsys: pyte
     assert "serch" in mistakes and "features.json is no suite" in mistakes
 
 
+def test_check_looks_at_source_own_code_and_contracts(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    (place.root / "models" / "own.py").write_text("features = 1 / 0\n")
+    path = place.models / "credit.toml"
+    path.write_text(path.read_text().replace("data.csv", "gone.csv") + '\n[features]\nown = "models.own:features"\n')
+    (place.contracts_of("credit") / "features.json").unlink()
+    (place.contracts_of("credit") / "metrics.json").write_text("{")
+
+    code, value = said(capsys, "check", "credit")
+
+    told = "\n".join(value["files"][0]["mistakes"])
+    assert code == 2
+    for words in ("gone.csv is not there", "own.py", "features.json is not there", "metrics.json is no suite"):
+        assert words in told
+
+
 def test_check_knows_an_estimators_parameters(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     definition = place.root / "models/credit.toml"
     definition.write_text(definition.read_text() + '[candidates.f]\nestimator = "forest"\nsearch = {max_dept = [3]}\n'

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -95,6 +96,22 @@ def test_broken_contract_stops_the_run_and_is_told_alike(place: Settings) -> Non
     name, message = flow_run_states(record.run_id)
     assert name == "Failed" and "`income` is at most 40" in message
     assert holder_of(place.registry, "credit") is None
+
+
+def test_rows_against_a_rule_are_set_aside_and_never_trained_on(place: Settings) -> None:
+    edit_contract(place, "raw", {"type": "expect_column_values_to_be_between", "kwargs": {"column": "age", "max_value": 78}})
+    path = place.contracts_of("credit") / "raw.json"
+    suite = json.loads(path.read_text())
+    suite["meta"]["nightgate"]["quarantine"] = 0.1
+    path.write_text(json.dumps(suite))
+
+    record = retrain()
+
+    raw = next(gate for gate in record["gates"] if gate["boundary"] == "raw")
+    features = next(gate for gate in record["gates"] if gate["boundary"] == "features")
+    aside = pd.concat(map(pd.read_parquet, (Path(place.store_url) / "quarantine").glob("*.parquet")))
+    assert raw["success"] and raw["quarantined"] == len(aside) > 0 and set(aside["age"]) == {79}
+    assert record["evaluation"]["rows"] < record["dataset"]["rows"] - len(aside) and features["success"]
 
 
 def test_leak_stops_the_run(place: Settings) -> None:
