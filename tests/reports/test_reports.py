@@ -3,11 +3,12 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nightgate.records import RunRecord
+from nightgate.records import GateNumbers, RunRecord
 from nightgate.reports.card import card
 from nightgate.reports.document import Bars, Callout, Document, Facts, Heading, Paragraph, Plot, Series, Side, Table
 from nightgate.reports.html import html
@@ -96,3 +97,22 @@ def _chromium() -> str:
     if found is None:
         pytest.skip("Chromium is not installed")
     return found
+
+
+def test_a_run_that_stopped_early_is_told_whole(record: RunRecord) -> None:
+    gate = GateNumbers("raw", False, 5, 1, 0, 0.1, "0" * 64, ["`income` is known: 3 of 600 rows against it"])
+    stopped = replace(record, verdict="stopped", reason="The raw contract is broken.", champion=None, challenger=None, metrics={},
+                      gates=[gate], candidates=[], evaluation={}, decision={}, report=None, model_sha256=None,
+                      error={"kind": "ContractBroken", "message": "The raw contract is broken.", "remedy": "Mend the source."})
+
+    for text in (markdown(report(stopped)), markdown(summary(stopped, "http://127.0.0.1:4200"))):
+        assert "The raw contract is broken." in text and "Mend the source." in text
+    assert "3 of 600 rows against it" in markdown(report(stopped))
+
+
+def test_what_only_looks_odd_is_told(record: RunRecord) -> None:
+    odd = replace(record, warnings=["`age`: looks odd"], champion_before=1, metrics={**record.metrics, "champion": record.metrics["challenger"]},
+                  evaluation={**record.evaluation, "unscored": "its release was made by another version"})
+
+    assert "`age`: looks odd" in markdown(report(odd)) and "another version" in markdown(report(odd))
+    assert "`age`: looks odd" in markdown(summary(odd, None)) and "champion 1" in markdown(summary(odd, None))
