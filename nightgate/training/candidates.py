@@ -26,6 +26,10 @@ FEWEST_TREE_ROWS = 5_000
 MOST_TREE_ROWS = 20_000
 """A tree of a forest sees a tenth of the rows, within these bounds: more make it slower, and bagging averages it out."""
 
+MANY_ROWS = 10_000
+MOST_ROUNDS = 200
+"""Beyond 10,000 rows scikit-learn's boosting stops by itself when it gains no more, and its 100 rounds are too few."""
+
 SHORT: Mapping[str, Mapping[Task, str]] = {
     "logistic": {"binary": "sklearn.linear_model.LogisticRegression", "multiclass": "sklearn.linear_model.LogisticRegression"},
     "linear": {"regression": "sklearn.linear_model.Ridge"},
@@ -101,6 +105,8 @@ def _defaults(candidate: Candidate, known: Mapping[str, Any], given: Mapping[str
         found.setdefault("n_jobs", threads)
     if candidate.estimator == "forest" and rows > FEWEST_TREE_ROWS:
         found.setdefault("max_samples", int(min(max(FOREST_SHARE * rows, FEWEST_TREE_ROWS), MOST_TREE_ROWS)))
+    if candidate.estimator == "boosting" and rows > MANY_ROWS:
+        found.setdefault("max_iter", MOST_ROUNDS)
     return found
 
 
