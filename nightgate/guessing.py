@@ -26,6 +26,7 @@ UNIQUE = 0.99
 MOST_LEVELS = 0.5
 """Share of different values from which a text column says something else in every row."""
 
+MOSTLY_NUMBERS = 0.9
 WORDS_OF_PROSE = 3.0
 
 
@@ -67,14 +68,28 @@ def guess(table: "pa.Table", types: dict[str, ColumnType], *, target: str, entit
         elif types[name] == "text" and words >= WORDS_OF_PROSE and share > 0.2:
             prose.append(name)
         elif types[name] == "text" and share > MOST_LEVELS and distinct > 20:
-            excluded[name] = "it is different in nearly every row"
+            excluded[name] = _nearly_numbers(table, name) or "it is different in nearly every row"
     return Guesses(task, positive, keys, time, tuple(prose), excluded, told)
+
+
+def _nearly_numbers(table: "pa.Table", name: str) -> str:
+    """Say so when most values of a text column are numbers: one that is none made it text."""
+    from datetime import UTC
+
+    from nightgate.sources.types import Reading, fitted
+
+    values = table[name].drop_null().cast("string").dictionary_encode().combine_chunks()
+    numbers = len(values) - fitted(values, "number", Reading(".", (), UTC)).null_count
+    if numbers < MOSTLY_NUMBERS * len(values):
+        return ""
+    return f"it is text, though {numbers:,} of {len(values):,} values are numbers: mend the others, or declare it numeric"
 
 
 def _task(table: "pa.Table", target: str, kind: ColumnType, told: dict[str, str]) -> Task:
     distinct = _distinct(table, target)
     if distinct < 2:
-        raise DataUnusable(f"The target `{target}` has {distinct} different values; there is nothing to learn.",
+        found = "the same value in every row" if distinct else "no value"
+        raise DataUnusable(f"The target `{target}` has {found}; there is nothing to learn.",
                            remedy="Name another target, or more data.")
     if distinct == 2:
         told["task"] = "the target has two values"

@@ -114,7 +114,7 @@ def assemble(this: Night, verdict: Verdict, reason: str) -> RunRecord:
     evaluated = notes.get("evaluate", {})
     collected = notes.get("collect", {})
     decided = notes.get("decide", {})
-    candidates = [CandidateNumbers(**note["candidate"]) for name, note in notes.items() if name.startswith("train-")]
+    candidates = [CandidateNumbers(**note["candidate"]) for name, note in notes.items() if "candidate" in note]
     chosen = evaluated.get("chosen")
     metrics = {who: None if figures is None else {name: Interval(**figure) for name, figure in figures.items()}
                for who, figures in evaluated.get("metrics", {}).items()}

@@ -33,7 +33,7 @@ from nightgate.tables import Table, read_table
 from nightgate.training.candidates import BASELINE, candidates_of
 from nightgate.training.saving import load, save
 from nightgate.training.tuning import Trained, choose, choose_threshold, train_candidate
-from nightgate.wording import figure
+from nightgate.wording import counted, figure
 
 
 @dataclass(frozen=True)
@@ -330,9 +330,9 @@ def _time(table: Table, split: Split, place: int) -> str | None:
 
 def _told(result: GateResult) -> str:
     if result.success:
-        aside = f", {result.quarantined:,} rows set aside" if result.quarantined else ""
-        return f"{result.checks} checks held on {result.rows:,} rows{aside}"
-    return f"{result.failed + result.errored} of {result.checks} checks failed on {result.rows:,} rows"
+        aside = f", {counted(result.quarantined, 'row')} set aside" if result.quarantined else ""
+        return f"{counted(result.checks, 'check')} held on {counted(result.rows, 'row')}{aside}"
+    return f"{result.failed + result.errored} of {counted(result.checks, 'check')} failed on {counted(result.rows, 'row')}"
 
 
 def _broken(result: GateResult) -> list[str]:

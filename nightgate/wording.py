@@ -9,3 +9,8 @@ def figure(value: float, *, sign: bool = False) -> str:
     if value == 0 or 1e-4 <= abs(value) < 1_000:
         return f"{value:{plus}.4f}" if abs(value) < 1 else f"{value:{plus}#.4g}"
     return f"{value:{plus},.1f}" if abs(value) >= 1_000 else f"{value:{plus}.2e}"
+
+
+def counted(count: int, thing: str) -> str:
+    """Write a number of things, `1 row` or `1,200 rows`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -36,6 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of a pipe has left
+        sys.exit(1)
+    except Exception as error:
+        if not as_json:
+            raise
+        traceback.print_exc()
+        _tell_error({"kind": "Unexpected", "message": f"{type(error).__name__}: {error}"[:1_000],
+                     "remedy": "This is a fault of Nightgate's or of own code; the traceback is on stderr."}, as_json=True)
         sys.exit(1)
     _tell(answer, as_json=as_json)
     sys.stdout.flush()

@@ -8,6 +8,7 @@ from nightgate.errors import FileMissing, UsageError
 from nightgate.records import RunRecord, history, read_record, run_numbers
 from nightgate.reports.document import Callout, Document, Facts, Heading, Part, Table
 from nightgate.settings import Settings, settings
+from nightgate.wording import counted
 
 
 def add(commands: Commands) -> None:
@@ -59,7 +60,7 @@ def show_history(arguments: argparse.Namespace) -> Answer:
     table = Table(["run", "as of", "verdict", "challenger", "serves", "time", "Prefect run"], rows, frozenset({"run", "time"}),
                   frozenset(number for number, record in enumerate(records) if record.run == record.champion))
     return Answer({"model": arguments.model, "runs": [record.as_json() for record in records]},
-                  Document(arguments.model, f"{len(records)} runs", [table] if rows else []))
+                  Document(arguments.model, counted(len(records), "run"), [table] if rows else []))
 
 
 def show(arguments: argparse.Namespace) -> Answer:

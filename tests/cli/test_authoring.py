@@ -72,3 +72,13 @@ def test_a_header_of_years_can_be_stated(folder: Path, capsys: pytest.CaptureFix
     code, _ = ended(capsys, "new", "credit", "--data", "data.csv", "--header", "--target", "default")
 
     assert code == 0 and tomllib.loads((folder / "models" / "credit.toml").read_text())["source"]["header"] is True
+
+
+def test_a_column_of_numbers_that_one_value_made_text_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people().astype({"income": object})
+    frame.loc[3, "income"] = "none"
+    frame.to_csv("data.csv", index=False)
+
+    _, told = ended(capsys, "new", "credit", "--data", "data.csv", "--target", "default", "--json")
+
+    assert "599 of 600 values are numbers" in json.loads(told)["excluded"]["income"]

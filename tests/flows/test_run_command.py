@@ -89,6 +89,33 @@ def test_one_failing_model_stops_no_other(place: Settings, capsys: pytest.Captur
     assert files[0]["error"]["kind"] == "FileMissing"
 
 
+def test_a_class_that_a_fold_lacks_is_said(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people()
+    frame["default"] = ["yes"] * 40 + ["no"] * (len(frame) - 40)
+    frame.loc[3:39, "default"] = "no"
+    frame.to_csv(place.root / "data.csv", index=False)
+    for path in place.contracts_of("credit").iterdir():
+        suite = json.loads(path.read_text())
+        suite["expectations"] = suite["expectations"][:1]
+        path.write_text(json.dumps(suite))
+
+    code, told = ended(capsys, "run", "credit", "--json")
+
+    value = json.loads(told)
+    assert (code, value["error"]["kind"], value["verdict"]) == (3, "DataUnusable", "failed")
+    assert "class `yes`" in value["error"]["message"]
+
+
+def test_a_fault_in_own_code_is_one_json_value_too(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    (place.root / "models" / "own.py").write_text("def features(frame):\n    return frame.no_such_column\n")
+    path = place.models / "credit.toml"
+    path.write_text(path.read_text() + '\n[features]\nown = "models.own:features"\n')
+
+    code, told = ended(capsys, "run", "credit", "--json")
+
+    assert code == 2 and "own.py" in json.loads(told)["error"]["message"]
+
+
 def test_deploy_pause_and_resume_change_what_the_server_has(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     code, told = ended(capsys, "deploy")
     paused, resumed = (json.loads(ended(capsys, word, "credit", "--json")[1]) for word in ("pause", "resume"))
