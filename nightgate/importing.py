@@ -26,6 +26,15 @@ def imported(address: str, key: str) -> Any:
     return getattr(module, name)
 
 
+def imported_estimator(address: str, key: str) -> type[Any]:
+    """Return the estimator class that an address names. Raises DefinitionError for anything else."""
+    found = imported(address, key)
+    if not (isinstance(found, type) and hasattr(found, "fit") and hasattr(found, "get_params")):
+        raise DefinitionError(f"{key}: `{address}` is no estimator: a class with `fit` and `get_params`, as scikit-learn's have.",
+                              remedy="Derive it from sklearn.base.BaseEstimator, or name another.")
+    return found
+
+
 def users_line(error: Exception) -> str:
     """Return the last line of the user's code that an error passed, with the error."""
     library = str(Path(__file__).parent)

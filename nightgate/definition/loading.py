@@ -143,7 +143,7 @@ def _refused(path: Path, mistakes: list[Mistake]) -> DefinitionError:
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     lines = "\n".join(f"  {mistake}" for mistake in mistakes)
     return DefinitionError(f"{path.parent.name}/{path.name} has {count}:\n{lines}",
-                           remedy=f"Mend the file, then `nightgate check {path.stem}`.",
+                           remedy=f"Mend the file (or what --set says), then `nightgate check {path.stem}`.",
                            details={"mistakes": [asdict(mistake) for mistake in mistakes]})
 
 

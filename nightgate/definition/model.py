@@ -37,7 +37,7 @@ class Strict(BaseModel):
 class Source(Strict):
     """Where the rows come from."""
 
-    data: str = Field(description="File, folder, glob, fsspec URL, SQLAlchemy URL, `sklearn:NAME` or `stream:NAME`.")
+    data: str = Field(min_length=1, description="File, folder, glob, fsspec URL, SQLAlchemy URL, `sklearn:NAME` or `stream:NAME`.")
     query: str | None = Field(None, description="SQL with `:start` and `:end`, for an SQLAlchemy URL.")
     separator: str | None = Field(None, description="CSV separator; guessed when absent.")
     header: bool | None = Field(None, description="Whether a CSV file's first line names its columns; seen when absent.")
@@ -173,7 +173,7 @@ class Definition(Strict):
     owner: str = Field("", description="Who answers for the model.")
     purpose: str = Field("", description="What its predictions are used for.")
     task: Task
-    target: str
+    target: str = Field(min_length=1)
     positive: bool | int | float | str | None = Field(None, description="The class whose probability is predicted.")
     entity: tuple[str, ...] = Field((), strict=False, description="Key of the thing a row is about.")
     time: str | None = Field(None, description="Event time: when the row became true.")

@@ -12,7 +12,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from nightgate.definition.model import Candidate, Definition, Scalar, Task
 from nightgate.errors import DefinitionError
-from nightgate.importing import imported
+from nightgate.importing import imported, imported_estimator
 from nightgate.tables import numeric_and_categorical
 
 BASELINE = "baseline"
@@ -82,7 +82,7 @@ def pipeline(name: str, candidate: Candidate, task: Task, settings: Mapping[str,
 
     `frame`: the rows it will be fitted on; a feature that is missing in all of them is left out.
     """
-    kind = imported(estimator_address(candidate, task), f"candidates.{name}.estimator")
+    kind = imported_estimator(estimator_address(candidate, task), f"candidates.{name}.estimator")
     given: dict[str, Any] = {**candidate.parameters, **settings}
     try:
         known = kind().get_params()

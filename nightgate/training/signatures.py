@@ -40,12 +40,15 @@ def _signature(address: str, cache: Path) -> tuple[str, ...]:
         key = f"{address} {importlib.metadata.version(distribution)}"
     except importlib.metadata.PackageNotFoundError:
         key = ""  # the project's own code changes without a version
-    kept = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else {}
+    try:
+        kept = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there, or another check writes it now
+        kept = {}
     if key in kept:
         return tuple(kept[key])
-    from nightgate.importing import imported
+    from nightgate.importing import imported_estimator
 
-    parameters = inspect.signature(imported(address, "estimator")).parameters.values()
+    parameters = inspect.signature(imported_estimator(address, "estimator")).parameters.values()
     names = () if any(each.kind is each.VAR_KEYWORD for each in parameters) else tuple(each.name for each in parameters)
     if key:
         cache.parent.mkdir(parents=True, exist_ok=True)
