@@ -11,7 +11,7 @@ import pytest
 from nightgate.cli.main import parser
 from nightgate.cli.parsing import Parser
 from nightgate.errors import NightgateError
-from tests.projects import ROOT
+from tests.projects import ROOT, people, project, run_plainly
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -63,3 +63,17 @@ def test_the_tutorial_runs_as_written(tmp_path: Path) -> None:
                            env=environment, capture_output=True, text=True, check=False)
 
     assert ended.stdout == "promoted 569\n", ended.stderr
+
+
+@pytest.mark.filterwarnings("ignore:Could not infer format")
+def test_steps_of_feature_engine_work_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ROOT / "docs/how-to/own-estimator.md"
+    (code,), toml = blocks(page, "python"), blocks(page, "toml")[-1]
+    place = project(tmp_path, people(), extra="\n" + toml)
+    (place.models / "steps.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    record = run_plainly(place)
+
+    assert record is not None and record.verdict == "promoted"
+    assert "engineered" in [each.name for each in record.candidates if each.chosen]
