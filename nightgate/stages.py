@@ -207,7 +207,8 @@ def register(this: Night, decision: Decision, written: Documents) -> None:
         challenger = record.metrics.get("challenger") or {}
         registry.record(this.settings, registry.Entry(
             model=record.model, run=record.run,
-            files={"report.html": written.report_html, "report.md": written.report_markdown, "card.md": written.card},
+            files={"report.html": written.report_html, "report.md": written.report_markdown, "card.md": written.card,
+                   **{f"plots/{title.lower().replace(' ', '-')}.svg": drawing for title, drawing in written.drawings.items()}},
             parameters={each.name: str(dict(each.settings)) for each in record.candidates},
             metrics={name: figure.value for name, figure in challenger.items()},
             tags={"verdict": record.verdict, "as_of": record.as_of, "code": record.code,

@@ -6,10 +6,18 @@ from html import escape
 from nightgate.reports import charts
 from nightgate.reports.document import Bars, Callout, Document, Facts, Heading, Paragraph, Part, Plot, Side, Table
 
-STYLE = """
-:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b6570;--line:#d9dee4;--panel:#f5f7f9;
+LIGHT = """:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b6570;--line:#d9dee4;--panel:#f5f7f9;
 --s0:#1f6feb;--s1:#c2510a;--s2:#6b7682;--good:#116b34;--good-bg:#e6f5eb;--bad:#a3201d;--bad-bg:#fdebea;
---neutral:#3d4854;--neutral-bg:#eef1f4}
+--neutral:#3d4854;--neutral-bg:#eef1f4}"""
+
+DRAWN = """svg text{fill:var(--soft);font-size:11px}svg .axis{font-size:12px}
+.grid{stroke:var(--line);stroke-width:1}.rule{stroke:var(--soft);stroke-dasharray:4 4}
+.line{fill:none;stroke-width:2}.bar{fill:var(--s0)}.whisker{stroke:var(--ink);stroke-width:1.5}
+.line.s0{stroke:var(--s0)}.line.s1{stroke:var(--s1)}.line.s2{stroke:var(--s2)}
+.dot.s0{fill:var(--s0)}.dot.s1{fill:var(--s1)}.dot.s2{fill:var(--s2)}
+svg .key.s0{fill:var(--s0)}svg .key.s1{fill:var(--s1)}svg .key.s2{fill:var(--s2)}"""
+
+STYLE = LIGHT + """
 @media (prefers-color-scheme:dark){:root{--ink:#e6eaee;--paper:#12161b;--soft:#9aa5b1;--line:#2f3841;--panel:#1a2027;
 --s0:#6cb0ff;--s1:#ffa45c;--s2:#8b96a2;--good:#7fdca0;--good-bg:#12301e;--bad:#ff9d97;--bad-bg:#3a1716;
 --neutral:#c4ccd4;--neutral-bg:#222a32}}
@@ -35,13 +43,8 @@ dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 figure{margin:0;break-inside:avoid}figcaption{font-weight:600;margin-bottom:4px}
 figcaption span{display:block;font-weight:400;color:var(--soft);font-size:13px}
 svg{width:100%;height:auto;max-width:560px}
-svg text{fill:var(--soft);font-size:11px}svg .axis{font-size:12px}
-.grid{stroke:var(--line);stroke-width:1}.rule{stroke:var(--soft);stroke-dasharray:4 4}
-.line{fill:none;stroke-width:2}.bar{fill:var(--s0)}.whisker{stroke:var(--ink);stroke-width:1.5}
-.line.s0{stroke:var(--s0)}.line.s1{stroke:var(--s1)}.line.s2{stroke:var(--s2)}
-.dot.s0{fill:var(--s0)}.dot.s1{fill:var(--s1)}.dot.s2{fill:var(--s2)}
-svg .key.s0{fill:var(--s0)}svg .key.s1{fill:var(--s1)}svg .key.s2{fill:var(--s2)}
-@media print{main{max-width:none;padding:0}h2{break-after:avoid}tr{break-inside:avoid}.side{grid-template-columns:1fr 1fr}}
+""" + DRAWN + """
+@media print{""" + LIGHT + """main{max-width:none;padding:0}h2{break-after:avoid}tr{break-inside:avoid}.side{grid-template-columns:1fr 1fr}}
 """
 
 
@@ -52,6 +55,15 @@ def html(document: Document) -> str:
             f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(document.title)}</title>'
             f"<style>{STYLE}</style></head><body><main><h1>{escape(document.title)}</h1>"
             f'<p class="subtitle">{escape(document.subtitle)}</p>\n{body}\n</main></body></html>\n')
+
+
+def drawings(document: Document) -> dict[str, str]:
+    """Return the charts of a document by their titles, each an SVG file of its own."""
+    parts = [each for part in document.parts for each in (part.parts if isinstance(part, Side) else [part])]
+    found = {each.title: charts.plot(each) if isinstance(each, Plot) else charts.bars(each)
+             for each in parts if isinstance(each, Plot | Bars)}
+    return {title: drawing.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1).replace(">", f"><style>{LIGHT}{DRAWN}</style>", 1)
+            for title, drawing in found.items()}
 
 
 @singledispatch

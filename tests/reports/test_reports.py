@@ -5,13 +5,14 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from nightgate.records import GateNumbers, RunRecord
 from nightgate.reports.card import card
 from nightgate.reports.document import Bars, Callout, Document, Facts, Heading, Paragraph, Plot, Series, Side, Table
-from nightgate.reports.html import html
+from nightgate.reports.html import drawings, html
 from nightgate.reports.markdown import markdown
 from nightgate.reports.retraining import report
 from nightgate.reports.summary import summary
@@ -116,3 +117,12 @@ def test_what_only_looks_odd_is_told(record: RunRecord) -> None:
 
     assert "`age`: looks odd" in markdown(report(odd)) and "another version" in markdown(report(odd))
     assert "`age`: looks odd" in markdown(summary(odd, None)) and "champion 1" in markdown(summary(odd, None))
+
+
+def test_charts_stand_alone_as_files_too(record: RunRecord) -> None:
+    found = drawings(report(record))
+
+    assert {"ROC curve", "Calibration"} <= found.keys()
+    for drawing in found.values():
+        assert ElementTree.fromstring(drawing).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "--s0:" in drawing
