@@ -1,8 +1,6 @@
 """The stages of a retraining as plain functions: what a flow's tasks call, and what a notebook may call."""
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +11,12 @@ import pandas as pd
 from nightgate import decisions, features, leakage, registry, releases, runs, snapshots
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.suites import read_suite
-from nightgate.contracts.telling import explain
+from nightgate.contracts.telling import broken, explain, in_short
 from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.decisions import Comparison, Decision
-from nightgate.definition.model import Definition, Metric
+from nightgate.definition.model import Definition
 from nightgate.errors import ContractBroken, FileMissing, LeakFound, ModelBusy
-from nightgate.evaluation.holdout import Evaluation, Rival
+from nightgate.evaluation.holdout import Rival, metrics_row, predictions_table
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
@@ -29,11 +27,12 @@ from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
 from nightgate.settings import Settings
 from nightgate.splits import Split, folds, holdout_split
+from nightgate.spool import working_folder
 from nightgate.tables import Table, read_table
 from nightgate.training.candidates import BASELINE, candidates_of
 from nightgate.training.saving import load, save
 from nightgate.training.tuning import Trained, choose, choose_threshold, train_candidate
-from nightgate.wording import counted, figure
+from nightgate.wording import figure
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
     """Check a boundary's contract; the result says whether the data may pass."""
     with this.stage(f"gate-{boundary}") as notes:
         suite = read_suite(this.settings.contracts_of(this.run.model) / f"{boundary}.json")
-        with this.settings.store.local_copy(dataset.uri) as path, _workplace(this) as folder:
+        with this.settings.store.local_copy(dataset.uri) as path, working_folder(this.settings.store) as folder:
             result = check(suite, path, boundary=boundary, sensitive=frozenset(this.definition.privacy.mask),
                            quarantine_to=folder if suite.quarantine else None)
             if result.kept is not None:
@@ -72,8 +71,8 @@ def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
                 result = replace(result, kept=kept)
                 notes["quarantine"] = aside
         numbers = GateNumbers(boundary, result.success, result.checks, result.failed + result.errored, result.quarantined,
-                              result.seconds, suite.sha256, _broken(result))
-        notes.update(gate=numbers, result=result.as_json(), told=_told(result))
+                              result.seconds, suite.sha256, broken(result))
+        notes.update(gate=numbers, result=result.as_json(), told=in_short(result))
         return result
 
 
@@ -146,8 +145,8 @@ def evaluate(this: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[s
         notes.update(chosen=best.name, metrics=result.metrics, model_sha256=best.model_sha256,
                      evaluation={**result.as_json(), "classes": table.classes},
                      told=f"{best.name}: {this.definition.metric} {interval(best_figure)} on {result.rows:,} held-out rows")
-        figures = _figures(result, this.definition.metric)
-        return Evaluated(best.name, threshold, _store_frame(this, _predictions(table, split, result), "predictions"),
+        figures = metrics_row(result, this.definition.metric)
+        return Evaluated(best.name, threshold, _store_frame(this, predictions_table(table, split, result), "predictions"),
                          _store_frame(this, pd.DataFrame([figures]), "metrics"), figures, result.against_baseline,
                          result.against_champion, result.unscored)
 
@@ -285,30 +284,8 @@ def _rival(this: Night, snapshot: Dataset) -> tuple[Rival | None, str]:
     return Rival(champion, served.pipeline, frame, served.manifest.threshold or 0.5, served.training_rows), ""
 
 
-def _predictions(table: Table, split: Split, result: Evaluation) -> pd.DataFrame:
-    if result.predictions.ndim == 2:
-        columns = {f"probability_{label}": result.predictions[:, place] for place, label in enumerate(table.classes)}
-    else:
-        columns = {"probability" if table.classes else "prediction": result.predictions}
-    return pd.DataFrame({"row": table.rows[split.holdout].astype(str), **columns})
-
-
-def _figures(result: Evaluation, metric: Metric) -> dict[str, float]:
-    """Return the one row of the metrics boundary."""
-    challenger = result.metrics["challenger"] or {}
-    found = {name: figure.value for name, figure in challenger.items()}
-    found |= {f"{metric}_low": challenger[metric].low, f"{metric}_high": challenger[metric].high}
-    figures = [each.figure.value for each in result.slices if each.figure is not None]
-    found["rows"] = result.rows
-    found["gain_over_baseline"] = result.against_baseline.gain.value
-    found["slice_gap"] = max(figures) - min(figures) if figures else 0.0
-    if result.calibration_error is not None:
-        found["calibration_error"] = result.calibration_error
-    return found
-
-
 def _store_frame(this: Night, frame: pd.DataFrame, folder: str) -> Dataset:
-    with _workplace(this) as work:
+    with working_folder(this.settings.store) as work:
         path = work / "table.parquet"
         frame.to_parquet(path, index=False)
         uri, digest = this.settings.store.put_file(path, folder=folder, suffix=".parquet")
@@ -317,24 +294,6 @@ def _store_frame(this: Night, frame: pd.DataFrame, folder: str) -> Dataset:
     return Dataset(uri, digest, len(frame), types)
 
 
-@contextlib.contextmanager
-def _workplace(this: Night) -> Iterator[Path]:
-    """Give a folder for files in the making, on the store's own disk so that a rename puts them in place."""
-    with tempfile.TemporaryDirectory(dir=this.settings.store.folder("work")) as folder:
-        yield Path(folder)
-
-
 def _time(table: Table, split: Split, place: int) -> str | None:
     """Return the first (0) or last (-1) event time of the training rows."""
     return None if table.time is None else str(np.sort(table.time[split.train])[place])
-
-
-def _told(result: GateResult) -> str:
-    if result.success:
-        aside = f", {counted(result.quarantined, 'row')} set aside" if result.quarantined else ""
-        return f"{counted(result.checks, 'check')} held on {counted(result.rows, 'row')}{aside}"
-    return f"{result.failed + result.errored} of {counted(result.checks, 'check')} failed on {counted(result.rows, 'row')}"
-
-
-def _broken(result: GateResult) -> list[str]:
-    return [f"{each.sentence}: {each.found}" for each in result.results if not each.success]

@@ -18,6 +18,7 @@ from nightgate.contracts.rules import rule
 from nightgate.contracts.sentences import sentence
 from nightgate.contracts.suites import Check, Suite
 from nightgate.contracts.values import Misfit, at
+from nightgate.errors import UsageError
 
 EXAMPLES = 20
 MASK = "•••"
@@ -27,7 +28,8 @@ STATEMENT = 100
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found. `unexpected` counts rows against it, `share` is that of the evaluated rows."""
+    """What one check found. `unexpected` counts rows against it, `share` is that of the evaluated rows; `ids` name the rows of
+    the examples, where a column that does so was named."""
 
     type: str
     column: str | None
@@ -41,6 +43,7 @@ class CheckResult:
     error: str = ""
     severity: str = "critical"
     place: str = ""
+    ids: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,11 @@ class GateResult:
         return asdict(self)
 
 
-def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] = frozenset(),
+def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] = frozenset(), identity: str | None = None,
           quarantine_to: Path | None = None, now: datetime | None = None) -> GateResult:
     """Check a Parquet or CSV file against a contract. Values of `sensitive` columns are never shown.
 
+    `identity` is a column whose values name the rows of the examples.
     `now` is the night that bounds such as `now() - timedelta(days=7)` count from, in the time zone of the data; this moment in
     UTC when absent.
     With `quarantine_to` (a folder), rows against row rules are set aside up to the share that the contract allows, if the rest
@@ -76,11 +80,14 @@ def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] 
     begin = time.perf_counter()
     now = now or datetime.now(UTC).replace(tzinfo=None)
     with opened(path) as data:
-        results = tuple(_results(data, replace(suite, checks=tuple(at(each, now) for each in suite.checks)), sensitive))
+        if identity is not None and identity not in data.types:
+            raise UsageError(f"{path.name} has no column `{identity}` to name its rows by.",
+                             remedy=f"It has {', '.join(list(data.types)[:12])}.")
+        results = tuple(_results(data, replace(suite, checks=tuple(at(each, now) for each in suite.checks)), sensitive, identity))
         found = _result(suite, boundary, data.rows, results)
         if not found.success and quarantine_to is not None and suite.quarantine:
             found = _quarantined(data, suite, found, quarantine_to, lambda path: check(
-                replace(suite, quarantine=0.0), path, boundary=boundary, sensitive=sensitive, now=now))
+                replace(suite, quarantine=0.0), path, boundary=boundary, sensitive=sensitive, identity=identity, now=now))
     return replace(found, seconds=time.perf_counter() - begin)
 
 
@@ -112,7 +119,7 @@ def _result(suite: Suite, boundary: str, rows: int, results: tuple[CheckResult, 
     return GateResult(boundary, failed + errored == 0, rows, len(suite.checks), failed, errored, 0, 0.0, suite.sha256, results)
 
 
-def _results(data: Opened, suite: Suite, sensitive: frozenset[str]) -> Iterator[CheckResult]:
+def _results(data: Opened, suite: Suite, sensitive: frozenset[str], identity: str | None) -> Iterator[CheckResult]:
     """Yield a result for every check, in the order of the file."""
     forms = {each.place: _form(each, data) for each in suite.checks}
     asked = _asked(data, [part for form in forms.values() if not isinstance(form, CheckResult | Shape | None) for part in form.asks])
@@ -129,7 +136,9 @@ def _results(data: Opened, suite: Suite, sensitive: frozenset[str]) -> Iterator[
         elif form is None:
             yield others.get(each.place, of(each, error="no result came back"))
         else:
-            yield _judged(each, form, asked, data, sensitive)
+            found = _judged(each, form, asked, data, sensitive)
+            named = identity is not None and isinstance(form, RowRule) and not found.success and found.unexpected
+            yield replace(found, ids=_ids(data, form, str(identity), sensitive)) if named else found
 
 
 def _form(each: Check, data: Opened) -> Rule | CheckResult | None:
@@ -190,6 +199,12 @@ def _examples(data: Opened, each: Check, form: Rule, sensitive: frozenset[str]) 
         return ()
     rows = data.connection.execute(f"{sql} LIMIT {EXAMPLES}").fetchall()
     return tuple(_shown(row, each.columns, sensitive) for row in rows)
+
+
+def _ids(data: Opened, form: Rule, identity: str, sensitive: frozenset[str]) -> tuple[Any, ...]:
+    assert isinstance(form, RowRule)
+    rows = data.connection.execute(f"SELECT {identifier(identity)} FROM data WHERE {form.where} LIMIT {EXAMPLES}").fetchall()
+    return tuple(_shown(row, [identity], sensitive) for row in rows)
 
 
 def _shown(row: Sequence[Any], columns: Sequence[str], sensitive: frozenset[str]) -> Any:

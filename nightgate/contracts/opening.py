@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,10 +57,21 @@ def opened(path: Path) -> Iterator[Opened]:
 def _as_parquet(connection: "DuckDBPyConnection", path: Path, scratch: Path) -> Path:
     """Convert a CSV file, read twice: a type is one that all its values have, not the first few thousand."""
     made = scratch / "data.parquet"
-    missing = ", ".join(map(literal, MISSING))
-    connection.execute(f"COPY (SELECT * FROM read_csv({literal(str(path))}, nullstr=[{missing}], sample_size=-1, header=true)) "
+    missing, source = ", ".join(map(literal, MISSING)), literal(str(path))
+    first = connection.execute(f"SELECT * FROM read_csv({source}, header=false, all_varchar=true) LIMIT 1").fetchall()
+    names = ", ".join(map(literal, _named([*first[0]] if first else [])))
+    connection.execute(f"COPY (SELECT * FROM read_csv({source}, nullstr=[{missing}], sample_size=-1, header=true, names=[{names}])) "
                        f"TO {literal(str(made))} (FORMAT parquet)")
     return made
+
+
+def _named(found: Sequence[str | None]) -> list[str]:
+    """Name columns as pandas does, since suites name them so: an empty name by its place, a repeated one by its number."""
+    names: list[str] = []
+    for place, name in enumerate(found):
+        plain = name or f"Unnamed: {place}"
+        names.append(next(each for number in range(len(found) + 1) if (each := f"{plain}.{number}" if number else plain) not in names))
+    return names
 
 
 def _view(connection: "DuckDBPyConnection", path: Path) -> Types:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from nightgate.contracts.gate import CheckResult, GateResult
 from nightgate.contracts.sentences import number
+from nightgate.wording import counted
 
 SHOWN = 10
 """Causes that are told in full."""
@@ -23,17 +24,31 @@ def explain(result: GateResult, *, model: str = "") -> tuple[str, str]:
     failed = [each for each in result.results if not each.success and each.severity == "critical"]
     causes = [*_causes(failed)] if result.rows else ["The data have no row."]
     subject = f"{model}: the {result.boundary} contract" if model else f"The {result.boundary} contract"
-    head = f"{subject} is broken by {result.rows:,} rows: {result.failed + result.errored} of {result.checks} checks failed."
+    head = f"{subject} is broken: {in_short(result)}."
     rest = [f"… and {len(causes) - SHOWN} more"] if len(causes) > SHOWN else []
     message = "\n".join([head, *(f"  • {cause}" for cause in [*causes[:SHOWN], *rest])])
     file = f"data_contracts/{model}/{result.boundary}.json" if model else "the suite"
     return message, " ".join(["Mend the source and run again; if the data are right, change the rule in", f"{file}.",
-                              *_leaving_out(failed, result.rows, file), "Nothing was deployed."])
+                              *_leaving_out(failed, result.rows, file), *(["Nothing was deployed."] if model else [])])
+
+
+def in_short(result: GateResult) -> str:
+    """Say in one line what a gate found."""
+    if result.success:
+        aside = f", {counted(result.quarantined, 'row')} set aside" if result.quarantined else ""
+        return f"{counted(result.checks, 'check')} held on {counted(result.rows, 'row')}{aside}"
+    return f"{result.failed + result.errored} of {counted(result.checks, 'check')} failed on {counted(result.rows, 'row')}"
+
+
+def broken(result: GateResult) -> list[str]:
+    """Return a sentence for each check that failed."""
+    return [f"{each.sentence}: {each.found}" for each in result.results if not each.success]
 
 
 def told(check: CheckResult) -> str:
     """Say what one failed check expected and found."""
-    shown = [number(value) for value in dict.fromkeys(check.examples)][:5]
+    shown = [f"{number(value)} in row {name}" for value, name in zip(check.examples, check.ids, strict=False)][:5]
+    shown = shown or [number(value) for value in dict.fromkeys(check.examples)][:5]
     examples = f", such as {', '.join(shown)}" if shown else ""
     share = f" ({check.share:.2%})" if check.unexpected else ""
     expected = check.sentence if len(check.sentence) <= LONGEST else check.sentence[:LONGEST] + "…"

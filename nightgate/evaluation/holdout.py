@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightgate.decisions import BASELINE_LEVEL, Comparison, compare
-from nightgate.definition.model import Definition
+from nightgate.definition.model import Definition, Metric
 from nightgate.evaluation.curves import calibration_error, curves
 from nightgate.evaluation.metrics import Floats, Scored, blocks_of, measure
 from nightgate.evaluation.parts import Importance, Slice, importances, slices
@@ -115,3 +115,28 @@ def _promised(definition: Definition, table: Table, split: Split, challenger: "P
     pipeline = clone(challenger).fit(table.frame.iloc[order[:cut]], table.target[order[:cut]])
     prediction = predict(pipeline, table.frame.iloc[order[cut:]], definition.task)
     return float(score(definition.metric, table.target[order[cut:]], prediction))
+
+
+def predictions_table(table: Table, split: Split, result: Evaluation) -> "pd.DataFrame":
+    """Return the table of the predictions boundary: a row's identity and its probabilities or value."""
+    import pandas as pd
+
+    if result.predictions.ndim == 2:
+        columns = {f"probability_{label}": result.predictions[:, place] for place, label in enumerate(table.classes)}
+    else:
+        columns = {"probability" if table.classes else "prediction": result.predictions}
+    return pd.DataFrame({"row": table.rows[split.holdout].astype(str), **columns})
+
+
+def metrics_row(result: Evaluation, metric: Metric) -> dict[str, float]:
+    """Return the one row of the metrics boundary: figures by their names."""
+    challenger = result.metrics["challenger"] or {}
+    found = {name: figure.value for name, figure in challenger.items()}
+    found |= {f"{metric}_low": challenger[metric].low, f"{metric}_high": challenger[metric].high}
+    figures = [each.figure.value for each in result.slices if each.figure is not None]
+    found["rows"] = result.rows
+    found["gain_over_baseline"] = result.against_baseline.gain.value
+    found["slice_gap"] = max(figures) - min(figures) if figures else 0.0
+    if result.calibration_error is not None:
+        found["calibration_error"] = result.calibration_error
+    return found
