@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_checked_stops_no_other(capsys: pytest.CaptureFixt
                                                       kind: str) -> None:
     Path("broken.parquet").write_bytes(Path("bad.parquet").read_bytes()[:200])
 
-    found, value = said(capsys, "suite.json", *words, "bad.parquet")
+    found, value = said(capsys, "suite.json", words[0], "bad.parquet", *words[1:])
 
     assert found == code and value["files"][0]["error"]["kind"] == kind
     assert len(value["files"]) == 2
