@@ -1,5 +1,6 @@
 """A gate passes only if every check ran on at least one row and held."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,24 @@ def test_texts_of_a_broken_contract_are_bounded(tmp_path: Path) -> None:
     message, _ = explain(gated(tmp_path, one))
 
     assert "and 57 more of its checks" in message and len(message) <= 4_000
+
+
+NIGHT = datetime(2026, 3, 10)
+DATES = pd.DataFrame({"d": pd.to_datetime(["2026-03-01", "2026-03-09"]), "t": ["2026-03-01", "2026-03-09"], "b": [True, False]})
+
+
+@pytest.mark.parametrize(("expectation", "holds"), [
+    (expect("column_max_to_be_between", column="d", min_value={"$PARAMETER": "now() - timedelta(days=2)"}), True),
+    (expect("column_max_to_be_between", column="d", min_value={"$PARAMETER": "now() - timedelta(hours=2)"}), False),
+    (expect("column_values_to_be_between", column="d", max_value={"$PARAMETER": "now()"}), True),
+    (expect("column_values_to_be_between", column="t", min_value="2026-03-01", parse_strings_as_datetimes=True), True),
+    (expect("column_values_to_be_between", column="d", min_value="2026-03-02"), False),
+    (expect("column_values_to_be_between", column="d", min_value="2026-02-28T23:00:00+00:00"), True),
+    (expect("column_values_to_be_in_set", column="d", value_set=["2026-03-01", "2026-03-09"]), True),
+    (expect("column_values_to_be_in_set", column="b", value_set=[True, 0]), True),
+    (expect("column_values_to_be_in_set", column="b", value_set=["true"]), False),
+    (expect("column_values_to_be_between", column="d", min_value="no date"), False)])
+def test_dates_and_truths_are_compared_with_their_like(expectation: dict[str, Any], holds: bool, tmp_path: Path) -> None:
+    DATES.to_parquet(tmp_path / "data.parquet", index=False)
+
+    assert check(suite(expectation), tmp_path / "data.parquet", boundary="raw", now=NIGHT).success is holds

@@ -110,3 +110,57 @@ def test_conditions_become_quoted_sql(text: str, sql: str) -> None:
 def test_anything_else_is_no_condition(text: object) -> None:
     with pytest.raises(SuiteError):
         parse_condition(text)
+
+
+def written(kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, "column": {"name": "x"}, **more}
+
+
+@pytest.mark.parametrize(("condition", "sql"), [
+    (written("comparison", operator=">", parameter=3), '(("x" > 3) IS TRUE)'),
+    (written("comparison", operator="IN", parameter=["a", "b"]), """(("x" IN ('a', 'b')) IS TRUE)"""),
+    (written("comparison", operator="NOT_IN", parameter=[1]), '(NOT (("x" IN (1)) IS TRUE))'),
+    (written("nullity", is_null=True), '("x" IS NULL)'),
+    ({"type": "or", "conditions": [written("nullity", is_null=False), {"type": "pass_through", "pass_through_filter": "x == True"}]},
+     '(("x" IS NOT NULL) OR (("x" = TRUE) IS TRUE))')])
+def test_conditions_that_newer_versions_write_as_objects_are_understood(condition: dict[str, Any], sql: str) -> None:
+    assert parse_condition(condition).sql == sql
+    assert parse_condition(condition).columns == ("x",)
+
+
+@pytest.mark.parametrize("condition", [
+    {}, written("comparison", operator="LIKE", parameter="a"), written("comparison", operator=">", parameter=[1]),
+    written("comparison", operator=">", parameter={"a": 1}), written("nullity", is_null="yes"), {"type": "and", "conditions": []},
+    {"type": "pass_through", "pass_through_filter": "x.to_csv('f')"}, {"type": "comparison", "column": "x", "operator": ">", "parameter": 1},
+    "x > " + "1" * 3_000])
+def test_objects_that_are_no_condition_are_refused(condition: Any) -> None:
+    with pytest.raises(SuiteError):
+        parse_condition(condition)
+
+
+def test_conditions_that_nest_without_end_are_refused() -> None:
+    condition: dict[str, Any] = written("nullity", is_null=True)
+    for _ in range(100):
+        condition = {"type": "and", "conditions": [condition]}
+
+    with pytest.raises(SuiteError, match="deeper"):
+        parse_condition(condition)
+
+
+@pytest.mark.parametrize(("expectation", "told"), [
+    (check("expect_column_values_to_be_between", column="a", min_value="x", max_value=3), "one a text, the other a number"),
+    (check("expect_column_values_to_be_between", column="a", min_value="2026-02-01", max_value="2026-01-01"), "nothing can satisfy it"),
+    (check("expect_column_values_to_be_between", column="a", min_value=True), "a bound is a number"),
+    (check("expect_table_row_count_to_equal", value=-1), "a whole number from 0"),
+    (check("expect_column_values_to_match_regex", column="a", regex="("), "kwargs.regex"),
+    (check("expect_column_quantile_values_to_be_between", column="a", quantile_ranges={"quantiles": [2], "value_ranges": [[0, 1]]}),
+     "0 to 1"),
+    (check("expect_column_quantile_values_to_be_between", column="a", quantile_ranges={"quantiles": [0.5]}), "of one length"),
+    ({**GOOD, "meta": ["x"]}, ".meta"), ({**GOOD, "max_value": 2}, "belongs into kwargs"), ({**GOOD, "severty": "warning"}, "severity")])
+def test_values_that_bound_nothing_are_refused(expectation: Any, told: str) -> None:
+    assert told in mistakes(expectation)
+
+
+@pytest.mark.parametrize(("own", "told"), [({"columns": {"a": "float"}}, "meta.nightgate.columns"), ({"quarantine": 1}, "quarantine"), (7, "no object")])
+def test_a_suites_own_meta_is_read_strictly(own: Any, told: str) -> None:
+    assert told in mistakes(GOOD, meta={"nightgate": own})
