@@ -162,18 +162,26 @@ class Shares:
         rows = sum(counts.values())
         if rows == 0:
             return Finding(False, "", 0)
-        weights = dict(self.expected)
+        shares = self._shares(counts)
+        distance = self.distance(counts)
+        moved = sorted(shares, key=lambda value: -abs(shares[value][0] - shares[value][1]))[:MOVED]
+        told = "; ".join(f"{str(value)[:60]} {shares[value][0]:.2g} instead of {shares[value][1]:.2g}" for value in moved)
+        found = f"distance {distance:.3g}, at most {self.threshold:g}: {told}"
+        return Finding(distance <= self.threshold + 1e-12, found, rows, of_values=True)
+
+    def distance(self, counts: Mapping[Any, int]) -> float:
+        """Return how far the shares of counted values are from those expected; infinite for a new value without a holdout."""
+        return sum(one * math.log(one / other) if other else math.inf for one, other in self._shares(counts).values() if one)
+
+    def _shares(self, counts: Mapping[Any, int]) -> Mapping[Any, tuple[float, float]]:
+        """Return the share found and the share expected of each value."""
+        weights, rows = dict(self.expected), sum(counts.values())
         new = counts.keys() - weights.keys()
         if new:
             weights = {value: weight * (1 - self.holdout) for value, weight in weights.items()}
             weights |= dict.fromkeys(new, self.holdout / len(new))
         whole = sum(weights.values())
-        shares = {value: (counts.get(value, 0) / rows, weight / whole) for value, weight in weights.items()}
-        distance = sum(one * math.log(one / other) if other else math.inf for one, other in shares.values() if one)
-        moved = sorted(shares, key=lambda value: -abs(shares[value][0] - shares[value][1]))[:MOVED]
-        told = "; ".join(f"{str(value)[:60]} {shares[value][0]:.2g} instead of {shares[value][1]:.2g}" for value in moved)
-        found = f"distance {distance:.3g}, at most {self.threshold:g}: {told}"
-        return Finding(distance <= self.threshold + 1e-12, found, rows, of_values=True)
+        return {value: (counts.get(value, 0) / rows, weight / whole) for value, weight in weights.items()}
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def _result(suite: Suite, boundary: str, rows: int, results: tuple[CheckResult, 
 def _results(data: Opened, suite: Suite, sensitive: frozenset[str], identity: str | None) -> Iterator[CheckResult]:
     """Yield a result for every check, in the order of the file."""
     forms = {each.place: _form(each, data) for each in suite.checks}
-    asked = _asked(data, [part for form in forms.values() if not isinstance(form, CheckResult | Shape | None) for part in form.asks])
+    asked = answered(data, [part for form in forms.values() if not isinstance(form, CheckResult | Shape | None) for part in form.asks])
     foreign = [each for each in suite.checks if forms[each.place] is None]
     others: dict[str, CheckResult] = {}
     if foreign:
@@ -153,7 +153,7 @@ def _form(each: Check, data: Opened) -> Rule | CheckResult | None:
         return of(each, error="wrong type", found=f"`{each.columns[0]}`: {error}" if each.columns else str(error))
 
 
-def _asked(data: Opened, parts: Sequence[str]) -> dict[str, Any]:
+def answered(data: Opened, parts: Sequence[str]) -> dict[str, Any]:
     """Answer aggregates in as few scans as possible; one that cannot run spoils only itself."""
     import duckdb
 
@@ -168,7 +168,7 @@ def _asked(data: Opened, parts: Sequence[str]) -> dict[str, Any]:
                 answers[batch[0]] = error
             else:
                 for part in batch:
-                    answers |= _asked(data, [part])
+                    answers |= answered(data, [part])
     return answers
 
 

@@ -22,6 +22,8 @@ def suite(name: str, expectations: Sequence[Expectation], own: dict[str, Any]) -
 
 def as_text(suite: dict[str, Any]) -> str:
     """Return a suite as JSON that is read top to bottom: an expectation is four lines, whatever it lists."""
+    if suite.keys() != {"name", "expectations", "meta"}:  # as another tool wrote it
+        return json.dumps(suite, indent=2, ensure_ascii=False) + "\n"
     parts = [",\n     ".join(f"{_json(key)}: {_json(value)}" for key, value in each.items()) for each in suite["expectations"]]
     whole = ",\n".join(f"    {{{part}}}" for part in parts)
     return f'{{\n  "name": {_json(suite["name"])},\n  "expectations": [\n{whole}\n  ],\n  "meta": {_json(suite["meta"])}\n}}\n'
@@ -36,4 +38,5 @@ def outward(value: float, *, up: bool) -> float:
     if value == 0 or not math.isfinite(value):
         return value
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
-    return float(f"{(math.ceil if up else math.floor)(value / step) * step:.6g}")
+    rounded = float(f"{(math.ceil if up else math.floor)(value / step) * step:.6g}")
+    return max(rounded, value) if up else min(rounded, value)  # the division may have lost a last digit

@@ -1,0 +1,138 @@
+"""`contract`: accept what a gate stopped, see what changed since a run, and the versions that runs were checked against."""
+
+import argparse
+import difflib
+from pathlib import Path
+from typing import Any
+
+from nightgate.cli.parsing import Answer, Commands
+from nightgate.errors import FileMissing, UsageError
+from nightgate.records import GateNumbers, RunRecord, history, read_record, run_key
+from nightgate.reports.document import Document, Heading, Paragraph, Part, Table
+from nightgate.settings import Settings, settings
+
+DATA = {"raw": ("collect", "dataset"), "features": ("engineer", "dataset")}
+"""Boundaries whose data a run keeps: the stage and the note that name them."""
+
+
+def add(commands: Commands) -> None:
+    """Declare the command with its three words."""
+    parser = commands.add("contract", contract, "Accept what a gate stopped; see how a contract changed.",
+                          'nightgate contract accept credit 12 --reason "a new branch has opened"')
+    parser.add_argument("word", choices=("accept", "diff", "history"),
+                        help="accept: widen the rules that failed, by what was seen; diff: against a run's version; history: all versions")
+    parser.add_argument("model")
+    parser.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help="with accept: place, column or type of failed checks; all when absent")
+    parser.add_argument("--reason", default="", help="with accept: why the data were right")
+
+
+def contract(arguments: argparse.Namespace) -> Answer:
+    """Do what the word says."""
+    words = {"accept": accept, "diff": diff, "history": versions}
+    return words[arguments.word](arguments, settings())
+
+
+def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
+    """Widen the rules that stopped a run by what it saw, and write down who said so and why."""
+    import getpass
+    from datetime import UTC, datetime
+
+    from nightgate.contracts.accepting import Reason, chosen_places
+    from nightgate.contracts.accepting import accept as widened
+
+    if not arguments.reason.strip():
+        raise UsageError("--reason is needed: whoever reads the contract later wants to know why.",
+                         remedy='Add it as in --reason "a new branch has opened".')
+    record = read_record(place.store, arguments.model, arguments.run)
+    gate = _stopped(record)
+    path = place.contracts_of(record.model) / f"{gate.boundary}.json"
+    before = path.read_text(encoding="utf-8")
+    failed = place.store.read_json(f"{run_key(record.model, record.run)}/notes/gate-{gate.boundary}.json")["result"]["results"]
+    reason = Reason(record.run, getpass.getuser(), datetime.now(UTC).isoformat(timespec="seconds"), arguments.reason.strip())
+    with place.store.local_copy(_data(place, record, gate)) as data:
+        after, changes = widened(path, data, chosen_places(failed, arguments.checks), reason)
+    _replace(path, after)
+    changed = _difference(before, after, path.name, f"{path.name}, accepted")
+    again = f"nightgate run {record.model} --as-of {record.as_of}"
+    value = {"model": record.model, "run": record.run, "boundary": gate.boundary, "reason": reason.why, "by": reason.by,
+             "changes": [{"place": each.place, "before": each.before, "after": each.after} for each in changes], "then": again}
+    rules = "1 rule is" if len(changes) == 1 else f"{len(changes)} rules are"
+    return Answer(value, f"{changed}\n{rules} widened by what run {record.run} saw. Run it again: {again}")
+
+
+def diff(arguments: argparse.Namespace, place: Settings) -> Answer:
+    """Show what changed in a model's contracts since a run."""
+    record = read_record(place.store, arguments.model, arguments.run)
+    found = {gate.boundary: _difference(place.store.read(f"contracts/{gate.sha256}.json").decode(),
+                                        _now(place, record.model, gate.boundary), f"{gate.boundary}.json of run {record.run}",
+                                        f"{gate.boundary}.json now") for gate in record.gates}
+    changed = {boundary: text for boundary, text in found.items() if text}
+    return Answer({"model": record.model, "run": record.run, "changed": changed},
+                  "\n".join(changed.values()) or f"Nothing changed since run {record.run}.")
+
+
+def versions(arguments: argparse.Namespace, place: Settings) -> Answer:
+    """List which version of each contract runs were checked against, and what was accepted since."""
+    used: dict[tuple[str, str], list[int]] = {}
+    for record in history(place.store, arguments.model):
+        for gate in record.gates:
+            used.setdefault((gate.boundary, gate.sha256), []).append(record.run)
+    rows = [[boundary, sha256[:12], _runs(runs)] for (boundary, sha256), runs in used.items()]
+    accepted = list(_accepted(place, arguments.model))
+    parts: list[Part] = [Table(["boundary", "version", "runs"], rows)] if rows else []
+    if accepted:
+        parts += [Heading("Accepted"), *(Paragraph(f"{each['boundary']} {each['place']} ({each['type']}), run {each['run']}, {each['at']}, "
+                                                   f"{each['by']}: {each['why']}") for each in accepted)]
+    value = {"model": arguments.model, "accepted": accepted,
+             "versions": [{"boundary": boundary, "sha256": sha256, "runs": runs} for (boundary, sha256), runs in used.items()]}
+    return Answer(value, Document(arguments.model, f"{len(rows)} versions of contracts", parts))
+
+
+def _stopped(record: RunRecord) -> GateNumbers:
+    gate = next((gate for gate in record.gates if not gate.success), None)
+    if gate is None:
+        raise UsageError(f"Run {record.run} of {record.model} was not stopped by a contract: it is {record.verdict}.",
+                         remedy=f"`nightgate history {record.model}` lists the runs.")
+    return gate
+
+
+def _data(place: Settings, record: RunRecord, gate: GateNumbers) -> str:
+    if gate.boundary not in DATA:
+        raise UsageError(f"The {gate.boundary} contract is about the model itself; what it bounds is the owner's to say.",
+                         remedy=f"Change data_contracts/{record.model}/{gate.boundary}.json by hand.")
+    stage, note = DATA[gate.boundary]
+    return str(place.store.read_json(f"{run_key(record.model, record.run)}/notes/{stage}.json")[note]["uri"])
+
+
+def _now(place: Settings, model: str, boundary: str) -> str:
+    path = place.contracts_of(model) / f"{boundary}.json"
+    if not path.is_file():
+        raise FileMissing(f"There is no contract {model}/{path.name}.", remedy="Bring it back from version control.")
+    return path.read_text(encoding="utf-8")
+
+
+def _accepted(place: Settings, model: str) -> list[dict[str, Any]]:
+    import json
+
+    found = []
+    for path in sorted(place.contracts_of(model).glob("*.json")):
+        for number, each in enumerate(json.loads(path.read_text(encoding="utf-8")).get("expectations", [])):
+            own = (each.get("meta") or {}).get("nightgate") or {}
+            found += [{"boundary": path.stem, "place": f"expectations[{number}]", "type": each.get("type"), **one}
+                      for one in own.get("accepted", [])]
+    return sorted(found, key=lambda each: str(each["at"]))
+
+
+def _difference(before: str, after: str, first: str, second: str) -> str:
+    return "".join(difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), first, second, n=1))
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _runs(numbers: list[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} ({len(numbers)})"

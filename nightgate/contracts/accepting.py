@@ -1,0 +1,191 @@
+"""Accepting what a contract stopped: just the rules that failed are widened, by what was seen, and no further."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nightgate.contracts.conditions import identifier
+from nightgate.contracts.families import family
+from nightgate.contracts.forms import Figures, Grouped, Quantiles, RowRule, Shape, Shares
+from nightgate.contracts.gate import answered
+from nightgate.contracts.opening import Opened, opened
+from nightgate.contracts.rules import rule
+from nightgate.contracts.suites import Check, known_expectations, read_suite
+from nightgate.contracts.values import Misfit, bound_of, is_in
+from nightgate.contracts.writing import as_text, outward
+from nightgate.errors import UsageError
+
+MOST_VALUES = 100
+"""New values that are added to a set; more of them widen the share that may be new."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Who accepted what a run showed, when (ISO, UTC) and why."""
+
+    run: int
+    by: str
+    at: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A rule that was widened: its place in the file, its arguments before and after."""
+
+    place: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason) -> tuple[str, tuple[Change, ...]]:
+    """Return the text of a suite that the data keep, and what changed. `places` are of rules that the data do not keep.
+
+    Raises UsageError when widening cannot help: a missing column, a wrong type, a rule that no row keeps.
+    """
+    checks = {each.place: each for each in read_suite(suite).checks}
+    unknown = [place for place in places if place not in checks]
+    if unknown:
+        raise UsageError(f"{suite.name} has no {unknown[0]} any more.", remedy="The contract was changed since that run; run again first.")
+    whole: dict[str, Any] = json.loads(suite.read_text(encoding="utf-8"))
+    changes = []
+    with opened(data) as rows:
+        for place in places:
+            number = int(place.removeprefix("expectations[").removesuffix("]"))
+            written = whole["expectations"][number]
+            before, after = dict(written["kwargs"]), {**written["kwargs"], **_widened(checks[place], rows)}
+            after = {key: value for key, value in after.items() if value is not None}
+            written["kwargs"] = after
+            own = written.setdefault("meta", {}).setdefault("nightgate", {})
+            own.setdefault("accepted", []).append({**asdict(reason), "before": before})
+            changes.append(Change(place, before, after))
+    return as_text(whole), tuple(changes)
+
+
+def _widened(check: Check, data: Opened) -> dict[str, Any]:
+    """Return the arguments that change; None takes one away."""
+    absent = [name for name in check.columns if name not in data.types]
+    try:
+        form = None if absent else rule(check, data.types)
+    except Misfit as error:
+        raise _hopeless(check, f"`{check.columns[0]}`: {error}") from None
+    if absent or form is None or isinstance(form, Shape):
+        raise _hopeless(check, f"there is no column `{absent[0]}`" if absent else "there is nothing in it to widen")
+    found = answered(data, form.asks)
+    answers = [found[part] for part in form.asks]
+    if check.type == "expect_column_values_to_be_between":
+        return _bounds(check, data, answers)
+    if check.type == "expect_column_values_to_be_in_set" and (values := _new_values(check, data)):
+        return {"value_set": [*check.arguments["value_set"], *values]}
+    if isinstance(form, RowRule | Grouped):
+        return _share(check, answers)
+    if isinstance(form, Figures):
+        return _figure(check, answers[1])
+    if isinstance(form, Quantiles):
+        return {"quantile_ranges": _quantiles(check, form, data)}
+    assert isinstance(form, Shares)
+    distance = form.distance(answers[0] or {})
+    if not math.isfinite(distance):
+        raise _hopeless(check, "a value came that it gives no weight")
+    return {"threshold": outward(distance, up=True)}
+
+
+def _bounds(check: Check, data: Opened, answers: Sequence[Any]) -> dict[str, Any]:
+    """Widen the bounds that values passed."""
+    where = f" WHERE {check.condition.sql}" if check.condition else ""
+    column = identifier(check.columns[0])
+    low, high = data.connection.execute(f"SELECT min({column}), max({column}) FROM data{where}").fetchall()[0]
+    kind, found = family(data.types[check.columns[0]]), dict[str, Any]()
+    for key, flag, seen, up in (("min_value", "strict_min", low, False), ("max_value", "strict_max", high, True)):
+        given = check.arguments.get(key)
+        if given is None or isinstance(given, dict):
+            continue
+        bound = bound_of(given, kind)
+        if seen > bound if up else seen < bound:
+            found |= {key: _json(outward(seen, up=up) if isinstance(seen, float) else seen), flag: None}
+    return found or _share(check, answers)
+
+
+def _new_values(check: Check, data: Opened) -> list[Any]:
+    """Return the values that are not in the set, if they are few."""
+    column, kind = identifier(check.columns[0]), family(data.types[check.columns[0]])
+    known = is_in(column, check.arguments["value_set"], kind)
+    where = f"{column} IS NOT NULL AND NOT ({known})" + (f" AND {check.condition.sql}" if check.condition else "")
+    rows = data.connection.execute(f"SELECT DISTINCT {column} FROM data WHERE {where} ORDER BY 1 LIMIT {MOST_VALUES + 1}").fetchall()
+    values = [_json(value) for value, in rows]
+    return values if len(values) <= MOST_VALUES else []
+
+
+def _share(check: Check, answers: Sequence[Any]) -> dict[str, Any]:
+    evaluated, against = (int(answer or 0) for answer in answers)
+    share = math.floor((1 - against / evaluated) * 10_000) / 10_000 if evaluated else 0.0
+    if "mostly" not in known_expectations()[check.type]["takes"] or share <= 0:
+        raise _hopeless(check, "no row keeps it" if evaluated and share <= 0 else "it takes no share of rows that may be against it")
+    return {"mostly": share}
+
+
+def _figure(check: Check, seen: Any) -> dict[str, Any]:
+    if seen is None:
+        raise _hopeless(check, "the data have no value for it")
+    if "value" in check.arguments:
+        return {"value": int(seen)}
+    seen = _json(seen)
+    low, high = check.arguments.get("min_value"), check.arguments.get("max_value")
+    exact = not isinstance(seen, float)
+    found: dict[str, Any] = {}
+    if low is not None and not isinstance(low, dict) and seen <= low:
+        found |= {"min_value": seen if exact else outward(seen, up=False), "strict_min": None}
+    if high is not None and not isinstance(high, dict) and seen >= high:
+        found |= {"max_value": seen if exact else outward(seen, up=True), "strict_max": None}
+    if not found:
+        raise _hopeless(check, "its bound counts from the night itself")
+    return found
+
+
+def _quantiles(check: Check, form: Quantiles, data: Opened) -> dict[str, Any]:
+    ranges = check.arguments["quantile_ranges"]
+    rows = int(data.connection.execute(f"SELECT count_if({form.applies}) FROM data").fetchall()[0][0])
+    pairs: list[list[Any]] = []
+    for quantile, (low, high) in zip(ranges["quantiles"], ranges["value_ranges"], strict=True):
+        rank = round((rows - 1) * quantile)  # as the check itself counts
+        ordered = f"SELECT {form.sql} FROM data WHERE {form.applies} ORDER BY 1"
+        seen = data.connection.execute(f"{ordered} LIMIT 1 OFFSET {rank}").fetchall()[0][0]
+        seen = _json(seen) if hasattr(seen, "isoformat") else float(seen)
+        text = isinstance(seen, str)
+        pairs.append([low if low is None else min(low, seen if text else outward(seen, up=False)),
+                      high if high is None else max(high, seen if text else outward(seen, up=True))])
+    return {**ranges, "value_ranges": pairs}
+
+
+def _json(value: Any) -> Any:
+    """Return a value as a suite holds it: dates as ISO text."""
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _hopeless(check: Check, why: str) -> UsageError:
+    return UsageError(f"{check.place} ({check.type}) cannot be widened: {why}.",
+                      remedy="Mend the source, or change or remove the rule in the file by hand.")
+
+
+def chosen_places(results: Sequence[Mapping[str, Any]], chosen: Sequence[str]) -> list[str]:
+    """Return the places of failed checks that were chosen by place, number, type or column; all of them when none is."""
+    failed = [each for each in results if not each["success"] and each["severity"] == "critical"]
+    if not chosen:
+        return [each["place"] for each in failed]
+    found = []
+    for word in chosen:
+        mine = [each["place"] for each in failed if word in (each["place"], each["column"], each["type"], _number(each["place"]))]
+        if not mine:
+            there = ", ".join(f"{_number(each['place'])} ({each['column'] or each['type']})" for each in failed)
+            raise UsageError(f"`{word}` is no check that failed in this run.", remedy=f"There failed {there}.")
+        found += mine
+    return list(dict.fromkeys(found))
+
+
+def _number(place: str) -> str:
+    return place.removeprefix("expectations[").removesuffix("]")
+
+

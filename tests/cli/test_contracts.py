@@ -1,0 +1,99 @@
+"""`nightgate contract`: just the rules that failed are widened, with who said so and why; the versions are told."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightgate.cli.main import main
+from nightgate.errors import ContractBroken
+from nightgate.settings import Settings
+from tests.projects import edit_contract, people, project, run_plainly
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a project whose second run was stopped by a new city and by higher incomes."""
+    folder = tmp_path_factory.mktemp("stopped")
+    place = project(folder)
+    run_plainly(place)
+    frame = people(seed=1)
+    frame["income"] += 60
+    frame.loc[:99, "city"] = "Genf"
+    frame.to_csv(folder / "data.csv", index=False)
+    with pytest.raises(ContractBroken):
+        run_plainly(place)
+    return folder
+
+
+@pytest.fixture
+def place(stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    folder = tmp_path / "project"
+    shutil.copytree(stopped, folder)
+    monkeypatch.chdir(folder)
+    return Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}", folder / ".nightgate" / "keys.json")
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
+    with pytest.raises(SystemExit) as ended:
+        main(["contract", *words, "--json"])
+    return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
+
+
+def rules(place: Settings) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((place.contracts_of("credit") / "raw.json").read_text())["expectations"]
+    return found
+
+
+def test_what_was_accepted_passes_the_next_night(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    before = rules(place)
+
+    code, value = said(capsys, "accept", "credit", "2", "--reason", "a branch in Geneva")
+    changed = [number for number, (old, new) in enumerate(zip(before, rules(place), strict=True)) if old["kwargs"] != new["kwargs"]]
+    record = run_plainly(place)
+
+    assert code == 0 and value["then"].startswith("nightgate run credit --as-of ")
+    assert [each["place"] for each in value["changes"]] == [f"expectations[{number}]" for number in changed]
+    assert record is not None and record.verdict in ("promoted", "kept")
+
+
+def test_only_the_chosen_rules_are_widened(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    _, value = said(capsys, "accept", "credit", "2", "city", "--reason", "a branch in Geneva")
+
+    accepted = [rule["meta"]["nightgate"]["accepted"] for rule in rules(place) if "accepted" in rule["meta"].get("nightgate", {})]
+    assert {rules(place)[int(each["place"][13:-1])]["kwargs"]["column"] for each in value["changes"]} == {"city"}
+    assert [each[0]["why"] for each in accepted] == ["a branch in Geneva"] * len(value["changes"])
+    assert all(each[0]["run"] == 2 and each[0]["by"] and each[0]["at"] for each in accepted)
+
+
+def test_versions_and_what_was_accepted_are_told(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    unchanged = said(capsys, "diff", "credit", "2")[1]["changed"]
+    said(capsys, "accept", "credit", "2", "city", "--reason", "a branch in Geneva")
+
+    _, value = said(capsys, "history", "credit")
+
+    assert unchanged == {}
+    assert "Genf" in said(capsys, "diff", "credit", "2")[1]["changed"]["raw"]
+    assert {each["why"] for each in value["accepted"]} == {"a branch in Geneva"}
+    assert {each["boundary"]: each["runs"] for each in value["versions"]}["raw"] == [1, 2]
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (("2",), "--reason is needed"), (("1", "--reason", "x"), "was not stopped"), (("2", "age", "--reason", "x"), "no check that failed")])
+def test_what_cannot_be_accepted_is_said(place: Settings, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, value = said(capsys, "accept", "credit", *words)
+
+    assert code == 2 and told in value["error"]["message"]
+
+
+def test_a_missing_column_cannot_be_accepted(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_contract(place, "raw", {"type": "expect_column_to_exist", "kwargs": {"column": "branch"}})
+    with pytest.raises(ContractBroken):
+        run_plainly(place)
+    before = rules(place)
+
+    code, value = said(capsys, "accept", "credit", "3", "--reason", "x")
+
+    assert code == 2 and "cannot be widened" in value["error"]["message"] and rules(place) == before
