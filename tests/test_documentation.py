@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def blocks(path: Path, language: str) -> list[str]:
 
 def commands(path: Path) -> list[list[str]]:
     lines = [line.partition("#")[0].strip() for block in blocks(path, "") for line in block.splitlines()]
-    return [line.split() for line in lines if line.startswith("nightgate ")]
+    return [shlex.split(line) for line in lines if line.startswith("nightgate ")]
 
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
