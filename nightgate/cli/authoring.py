@@ -16,7 +16,8 @@ def add(commands: Commands) -> None:
     begin.add_argument("folder", metavar="DIR")
     begin.add_argument("--upgrade", action="store_true", help="show what a newer Nightgate would change, and change it")
     begin.add_argument("--yes", action="store_true", help="with --upgrade: do not ask")
-    make = commands.add("new", new, "Make a model from data.", "nightgate new credit --data german.csv --target class")
+    make = commands.add("new", new, "Make a model from data.", "nightgate new credit --data german.csv --target class",
+                        begins="Reading the data …")
     make.add_argument("name")
     make.add_argument("--data", required=True, help="file, folder, URL, SQLAlchemy URL, sklearn:NAME or stream:NAME")
     make.add_argument("--target", required=True, metavar="COLUMN", help="what is predicted")

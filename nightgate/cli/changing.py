@@ -17,15 +17,18 @@ from nightgate.settings import Settings, settings
 
 def add(commands: Commands) -> None:
     """Declare the commands."""
-    back = commands.add("rollback", rollback, "Let an earlier version serve again.", "nightgate rollback credit --to 11")
+    back = commands.add("rollback", rollback, "Let an earlier version serve again.", "nightgate rollback credit --to 11",
+                        begins="Checking the release …")
     back.add_argument("model")
     back.add_argument("--to", type=int, metavar="RUN", help="the version; the one that served before when absent")
     for name, handler, told in (("approve", approve, "Promote a run that waits."), ("reject", reject, "Refuse a run that waits.")):
-        asked = commands.add(name, handler, told, f"nightgate {name} credit 12 --reason 'seen by the risk board'")
+        asked = commands.add(name, handler, told, f"nightgate {name} credit 12 --reason 'seen by the risk board'",
+                             begins="Asking the registry …")
         asked.add_argument("model")
         asked.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
         asked.add_argument("--reason", required=True, help="why, for the record")
-    away = commands.add("remove", remove, "Remove a model with its contracts, runs and releases.", "nightgate remove credit")
+    away = commands.add("remove", remove, "Remove a model with its contracts, runs and releases.", "nightgate remove credit",
+                        begins="Looking for all of it …")
     away.add_argument("model")
     away.add_argument("--yes", action="store_true", help="do not ask")
 

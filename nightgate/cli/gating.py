@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add("gate", gate, "Check files against a Great Expectations suite; no project is needed.",
-                          "nightgate gate suite.json monday.csv tuesday.parquet --id customer")
+                          "nightgate gate suite.json monday.csv tuesday.parquet --id customer", begins="Checking …")
     parser.add_argument("suite", type=Path, metavar="SUITE.json")
     parser.add_argument("data", nargs="+", help="Parquet or CSV files")
     parser.add_argument("--id", metavar="COLUMN", help="name the rows of examples by this column")

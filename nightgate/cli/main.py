@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     logging.getLogger("nightgate_begun").addFilter(interruption.let_begin)
     try:
         parsed = parser().parse_args(words)
+        if parsed.begins:
+            print(parsed.begins, file=sys.stderr, flush=True)
         answer: Answer = parsed.handler(parsed)
     except NightgateError as error:
         _tell_error(error.as_json(), as_json=as_json)

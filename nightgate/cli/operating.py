@@ -27,12 +27,12 @@ def add(commands: Commands) -> None:
     answer.add_argument("--host", default="127.0.0.1")
     answer.add_argument("--port", type=int, default=8000)
     table = commands.add("score", score, "Score a table with the champion.",
-                         "nightgate score credit --input new.csv --output scored.parquet")
+                         "nightgate score credit --input new.csv --output scored.parquet", begins="Reading the data …")
     table.add_argument("model")
     table.add_argument("--input", required=True, help="file, folder or URL")
     table.add_argument("--output", required=True, help="Parquet file to write")
     look = commands.add("drift", drift, "Compare a model's data with those it was trained on, or any files with each other.",
-                        "nightgate drift reference.parquet current.parquet")
+                        "nightgate drift reference.parquet current.parquet", begins="Reading the data …")
     look.add_argument("data", nargs="+", help="a model, or a reference file and current ones")
 
 

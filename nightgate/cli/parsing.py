@@ -34,12 +34,12 @@ class Commands:
 
     subparsers: "argparse._SubParsersAction[Parser]"
 
-    def add(self, name: str, handler: Handler, told: str, example: str) -> Parser:
-        """Declare a command; return its parser for the arguments it takes."""
+    def add(self, name: str, handler: Handler, told: str, example: str, *, begins: str = "") -> Parser:
+        """Declare a command; return its parser for the arguments it takes. `begins` is said at once by one that takes seconds."""
         parser = self.subparsers.add_parser(name, help=told, description=told, epilog=f"Example:\n  {example}",
                                             formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
-        parser.set_defaults(handler=handler)
+        parser.set_defaults(handler=handler, begins=begins)
         return parser
 
 
