@@ -34,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _tell_error(error.as_json(), as_json=as_json)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _tell_error({"kind": "Interrupted", "message": "Interrupted; nothing is half done.", "remedy": "Start it again."},
-                    as_json=as_json)
-        sys.exit(INTERRUPTED)
+        _end_interrupted(as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of a pipe has left
         sys.exit(1)
     except Exception as error:
+        if interruption.wanted:  # what it met turned it into an error of its own
+            _end_interrupted(as_json=as_json)
         if not as_json:
             raise
         traceback.print_exc()
@@ -82,6 +82,11 @@ def _tell_error(error: dict[str, Any], *, as_json: bool) -> None:
     print(f"{red}{error['kind']}{plain}: {error['message']}", file=sys.stderr)
     if error["remedy"]:
         print(error["remedy"], file=sys.stderr)
+
+
+def _end_interrupted(*, as_json: bool) -> NoReturn:
+    _tell_error({"kind": "Interrupted", "message": "Interrupted; nothing is half done.", "remedy": "Start it again."}, as_json=as_json)
+    sys.exit(INTERRUPTED)
 
 
 class Interruption:
