@@ -61,9 +61,8 @@ def collect(this: Night) -> Dataset:
 def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
     """Check a boundary's contract; the result says whether the data may pass."""
     with this.stage(f"gate-{boundary}") as notes:
-        file = this.settings.contracts_of(this.run.model) / f"{boundary}.json"
-        suite = read_suite(file)
-        this.settings.store.write(f"contracts/{suite.sha256}.json", file.read_bytes())
+        suite = read_suite(this.settings.contracts_of(this.run.model) / f"{boundary}.json")
+        this.settings.store.write(f"contracts/{suite.sha256}.json", suite.content)
         with this.settings.store.local_copy(dataset.uri) as path, working_folder(this.settings.store) as folder:
             result = check(suite, path, boundary=boundary, sensitive=frozenset(this.definition.privacy.mask),
                            quarantine_to=folder if suite.quarantine else None)

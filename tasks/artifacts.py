@@ -14,22 +14,22 @@ def gate(about: str, result: GateResult) -> None:
              "rows against it": each.unexpected, "examples": ", ".join(map(str, each.examples[:5]))}
             for each in sorted(result.results, key=lambda each: each.success)]
     verdict = "passed" if result.success else "STOPPED"
-    create_table_artifact(table=rows, key=_key(f"{about}-{result.boundary}"),
+    create_table_artifact(table=rows, key=_key(about, result.boundary),
                           description=f"Gate **{result.boundary}** {verdict}: {result.checks} checks on {result.rows:,} rows.")
 
 
 def decision(night: Night, decided: Decision) -> None:
-    create_markdown_artifact(f"## {decided.verdict}\n\n{decided.sentence}", key=_key(f"{night.run.model}-decision"),
+    create_markdown_artifact(f"## {decided.verdict}\n\n{decided.sentence}", key=_key(night.run.model, "decision"),
                              description=decided.sentence)
 
 
 def documents(night: Night, written: Documents) -> None:
     """Show report and model card as Markdown, and link the file."""
-    create_markdown_artifact(written.report_markdown, key=_key(f"{night.run.model}-report"), description=f"Run {night.run.run}")
-    create_markdown_artifact(written.card, key=_key(f"{night.run.model}-card"), description=f"Model card, run {night.run.run}")
-    create_link_artifact(written.report_address, key=_key(f"{night.run.model}-report-file"), link_text=f"Report of run {night.run.run}")
+    create_markdown_artifact(written.report_markdown, key=_key(night.run.model, "report"), description=f"Run {night.run.run}")
+    create_markdown_artifact(written.card, key=_key(night.run.model, "card"), description=f"Model card, run {night.run.run}")
+    create_link_artifact(written.report_address, key=_key(night.run.model, "report-file"), link_text=f"Report of run {night.run.run}")
 
 
-def _key(name: str) -> str:
+def _key(*parts: str) -> str:
     """Prefect takes small letters, digits and dashes."""
-    return name.replace("_", "-")
+    return "-".join(parts).replace("_", "-")

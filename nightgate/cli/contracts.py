@@ -2,7 +2,7 @@
 
 import argparse
 import difflib
-from pathlib import Path
+import json
 from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands
@@ -10,9 +10,10 @@ from nightgate.errors import FileMissing, UsageError
 from nightgate.records import GateNumbers, RunRecord, history, read_record, run_key
 from nightgate.reports.document import Document, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
+from nightgate.store import Store
 
-DATA = {"raw": ("collect", "dataset"), "features": ("engineer", "dataset")}
-"""Boundaries whose data a run keeps: the stage and the note that name them."""
+DATA = {"raw": "collect", "features": "engineer"}
+"""Boundaries whose data a run keeps: the stage whose note names them."""
 
 
 def add(commands: Commands) -> None:
@@ -52,7 +53,7 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     reason = Reason(record.run, getpass.getuser(), datetime.now(UTC).isoformat(timespec="seconds"), arguments.reason.strip())
     with place.store.local_copy(_data(place, record, gate)) as data:
         after, changes = widened(path, data, chosen_places(failed, arguments.checks), reason)
-    _replace(path, after)
+    Store(str(path.parent)).write(path.name, after.encode())
     changed = _difference(before, after, path.name, f"{path.name}, accepted")
     again = f"nightgate run {record.model} --as-of {record.as_of}"
     value = {"model": record.model, "run": record.run, "boundary": gate.boundary, "reason": reason.why, "by": reason.by,
@@ -101,8 +102,8 @@ def _data(place: Settings, record: RunRecord, gate: GateNumbers) -> str:
     if gate.boundary not in DATA:
         raise UsageError(f"The {gate.boundary} contract is about the model itself; what it bounds is the owner's to say.",
                          remedy=f"Change data_contracts/{record.model}/{gate.boundary}.json by hand.")
-    stage, note = DATA[gate.boundary]
-    return str(place.store.read_json(f"{run_key(record.model, record.run)}/notes/{stage}.json")[note]["uri"])
+    note = f"{run_key(record.model, record.run)}/notes/{DATA[gate.boundary]}.json"
+    return str(place.store.read_json(note)["dataset"]["uri"])
 
 
 def _now(place: Settings, model: str, boundary: str) -> str:
@@ -113,8 +114,6 @@ def _now(place: Settings, model: str, boundary: str) -> str:
 
 
 def _accepted(place: Settings, model: str) -> list[dict[str, Any]]:
-    import json
-
     found = []
     for path in sorted(place.contracts_of(model).glob("*.json")):
         for number, each in enumerate(json.loads(path.read_text(encoding="utf-8")).get("expectations", [])):
@@ -126,12 +125,6 @@ def _accepted(place: Settings, model: str) -> list[dict[str, Any]]:
 
 def _difference(before: str, after: str, first: str, second: str) -> str:
     return "".join(difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), first, second, n=1))
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _runs(numbers: list[int]) -> str:

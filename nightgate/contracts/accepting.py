@@ -10,11 +10,10 @@ from typing import Any
 from nightgate.contracts.conditions import identifier
 from nightgate.contracts.families import family
 from nightgate.contracts.forms import Figures, Grouped, Quantiles, RowRule, Shape, Shares
-from nightgate.contracts.gate import answered
+from nightgate.contracts.gate import CheckResult, answered, form_of
 from nightgate.contracts.opening import Opened, opened
-from nightgate.contracts.rules import rule
 from nightgate.contracts.suites import Check, known_expectations, read_suite
-from nightgate.contracts.values import Misfit, bound_of, is_in
+from nightgate.contracts.values import bound_of, is_in
 from nightgate.contracts.writing import as_text, outward
 from nightgate.errors import UsageError
 
@@ -54,8 +53,7 @@ def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason) -> tu
     changes = []
     with opened(data) as rows:
         for place in places:
-            number = int(place.removeprefix("expectations[").removesuffix("]"))
-            written = whole["expectations"][number]
+            written = whole["expectations"][int(_number(place))]
             before, after = dict(written["kwargs"]), {**written["kwargs"], **_widened(checks[place], rows)}
             after = {key: value for key, value in after.items() if value is not None}
             written["kwargs"] = after
@@ -67,13 +65,10 @@ def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason) -> tu
 
 def _widened(check: Check, data: Opened) -> dict[str, Any]:
     """Return the arguments that change; None takes one away."""
-    absent = [name for name in check.columns if name not in data.types]
-    try:
-        form = None if absent else rule(check, data.types)
-    except Misfit as error:
-        raise _hopeless(check, f"`{check.columns[0]}`: {error}") from None
-    if absent or form is None or isinstance(form, Shape):
-        raise _hopeless(check, f"there is no column `{absent[0]}`" if absent else "there is nothing in it to widen")
+    form = form_of(check, data)
+    if form is None or isinstance(form, CheckResult | Shape):
+        why = form.found if isinstance(form, CheckResult) else form.wrong(data.types) if form else ""
+        raise _hopeless(check, why or "there is nothing in it to widen")
     found = answered(data, form.asks)
     answers = [found[part] for part in form.asks]
     if check.type == "expect_column_values_to_be_between":
@@ -85,7 +80,7 @@ def _widened(check: Check, data: Opened) -> dict[str, Any]:
     if isinstance(form, Figures):
         return _figure(check, answers[1])
     if isinstance(form, Quantiles):
-        return {"quantile_ranges": _quantiles(check, form, data)}
+        return {"quantile_ranges": _quantiles(check, form, data, int(answers[0]))}
     assert isinstance(form, Shares)
     distance = form.distance(answers[0] or {})
     if not math.isfinite(distance):
@@ -145,9 +140,8 @@ def _figure(check: Check, seen: Any) -> dict[str, Any]:
     return found
 
 
-def _quantiles(check: Check, form: Quantiles, data: Opened) -> dict[str, Any]:
+def _quantiles(check: Check, form: Quantiles, data: Opened, rows: int) -> dict[str, Any]:
     ranges = check.arguments["quantile_ranges"]
-    rows = int(data.connection.execute(f"SELECT count_if({form.applies}) FROM data").fetchall()[0][0])
     pairs: list[list[Any]] = []
     for quantile, (low, high) in zip(ranges["quantiles"], ranges["value_ranges"], strict=True):
         rank = round((rows - 1) * quantile)  # as the check itself counts

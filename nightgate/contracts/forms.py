@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nightgate.contracts.conditions import literal
 from nightgate.contracts.families import Types
 from nightgate.contracts.sentences import number
 
@@ -122,8 +123,6 @@ class Quantiles:
 
     @property
     def asks(self) -> tuple[str, ...]:
-        from nightgate.contracts.conditions import literal
-
         sides = [f"count_if({self.applies} AND {self.sql} {sign} {literal(bound)})" if bound is not None else "NULL"
                  for _, low, high in self.bounds for sign, bound in (("<", low), (">", high))]
         return (f"count_if({self.applies})", *sides)

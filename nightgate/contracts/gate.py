@@ -100,7 +100,8 @@ def _quarantined(data: Opened, suite: Suite, before: GateResult, folder: Path, a
     while not found.success:
         failing = {each.place for each in found.results if not each.success and each.severity == "critical"} - against
         against |= failing
-        rules = {sentence(each): form for each in suite.checks if each.place in against and isinstance(form := _form(each, data), RowRule)}
+        forms = {sentence(each): form_of(each, data) for each in suite.checks if each.place in against}
+        rules = {words: form for words, form in forms.items() if isinstance(form, RowRule)}
         aside = set_aside(data, rules, suite.quarantine, folder) if failing and len(rules) == len(against) else 0
         if aside == 0:
             discard(folder)
@@ -121,7 +122,7 @@ def _result(suite: Suite, boundary: str, rows: int, results: tuple[CheckResult, 
 
 def _results(data: Opened, suite: Suite, sensitive: frozenset[str], identity: str | None) -> Iterator[CheckResult]:
     """Yield a result for every check, in the order of the file."""
-    forms = {each.place: _form(each, data) for each in suite.checks}
+    forms = {each.place: form_of(each, data) for each in suite.checks}
     asked = answered(data, [part for form in forms.values() if not isinstance(form, CheckResult | Shape | None) for part in form.asks])
     foreign = [each for each in suite.checks if forms[each.place] is None]
     others: dict[str, CheckResult] = {}
@@ -141,7 +142,7 @@ def _results(data: Opened, suite: Suite, sensitive: frozenset[str], identity: st
             yield replace(found, ids=_ids(data, form, str(identity), sensitive)) if named else found
 
 
-def _form(each: Check, data: Opened) -> Rule | CheckResult | None:
+def form_of(each: Check, data: Opened) -> Rule | CheckResult | None:
     """Return the form of a check, None if it has none here, or why it cannot be asked of these data."""
     named = (*each.columns, *(each.condition.columns if each.condition else ()))
     absent = [name for name in dict.fromkeys(named) if name not in data.types]

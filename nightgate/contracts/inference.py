@@ -7,7 +7,6 @@ missing, what a value may be, and how the values are spread.
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nightgate.contracts import limits
-from nightgate.contracts.tables import freshness, keys, pairs
+from nightgate.contracts.tables import floats, keys, pairs
 from nightgate.contracts.texts import shape
 from nightgate.contracts.writing import Expectation, expect, outward, suite
 from nightgate.datasets import GROUP, ROW, Column
@@ -43,11 +42,8 @@ DERIVED = ("_hour", "_weekday", "_length", "_words", "_digits")
 """Endings of features made of dates and texts whose spread does not move with time."""
 
 
-def infer_raw(path: Path, definition: Definition, columns: Sequence[Column], *, as_of: datetime | None = None) -> dict[str, Any]:
-    """Infer the contract of a snapshot. `columns` are its columns; their types are kept in the suite's meta.
-
-    `as_of` is when the snapshot was taken, in the model's time zone: with it, how old the newest row may be is learnt too.
-    """
+def infer_raw(path: Path, definition: Definition, columns: Sequence[Column]) -> dict[str, Any]:
+    """Infer the contract of a snapshot. `columns` are its columns; their types are kept in the suite's meta."""
     with pq.ParquetFile(path) as file:
         rows = file.metadata.num_rows
         step = max(rows // SAMPLE, 1)
@@ -58,8 +54,6 @@ def infer_raw(path: Path, definition: Definition, columns: Sequence[Column], *, 
     for column in used:
         if column.name not in definition.entity:
             found += _column(table[column.name], column, definition)
-        if as_of is not None and column.name == definition.time:
-            found += freshness(table[column.name], column.name, as_of)
     found += pairs(table, [column for column in used if column.name not in (*definition.entity, definition.target)])
     # A column without a value says nothing of its type yet: pinned as text it would turn later numbers into text.
     meta = {"columns": {column.name: column.type for column in columns if table[column.name].null_count < len(table)},
@@ -80,7 +74,7 @@ def infer_features(path: Path, definition: Definition, columns: Sequence[Column]
         if definition.features.own is not None or column.name.endswith(DERIVED):
             found += _column(table[column.name], column, definition)
         elif column.type == "number":
-            values = _numbers(table[column.name])
+            values = floats(table[column.name])
             if len(values) and np.isfinite(values).all():
                 found.append(expect("expect_column_values_to_be_between",
                                     {"column": column.name, "min_value": -1.7e308, "max_value": 1.7e308},
@@ -148,7 +142,7 @@ def _column(values: pa.ChunkedArray, column: Column, definition: Definition) -> 
     elif column.type == "text":
         yield from _texts(column, counts)
     else:
-        yield from _amounts(_numbers(known), column, counts)
+        yield from _amounts(floats(known), column, counts)
 
 
 def _not_constant(column: Column, counts: dict[Any, int]) -> Iterator[Expectation]:
@@ -232,7 +226,3 @@ def _quantiles(values: NDArray[np.float64], column: Column) -> Iterator[Expectat
 
 def _mostly(allowed: float) -> dict[str, float]:
     return {"mostly": math.floor((1 - allowed) * 10_000) / 10_000}
-
-
-def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
-    return np.asarray(pc.cast(values, pa.float64(), safe=False).to_numpy())

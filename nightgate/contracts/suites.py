@@ -45,13 +45,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Suite:
-    """A contract as it stands in its file; `quarantine` is the share of rows that may be set aside."""
+    """A contract as it stands in its file, `content`; `quarantine` is the share of rows that may be set aside."""
 
     name: str
     checks: tuple[Check, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
-    sha256: str = ""
+    content: bytes = b""
     quarantine: float = 0.0
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest() if self.content else ""
 
 
 def read_suite(path: Path) -> Suite:
@@ -68,14 +72,14 @@ def read_suite(path: Path) -> Suite:
     except (ValueError, RecursionError) as error:
         raise SuiteError(f"{place} is no suite: {bounded(str(error), 300)}.",
                          remedy="It must be one JSON object, as Great Expectations writes it.") from None
-    suite = parse_suite(value, place=place, sha256=hashlib.sha256(content).hexdigest())
+    suite = parse_suite(value, place=place, content=content)
     own = f"{path.parent.name}.{path.stem}"
     if path.parent.parent.name == "data_contracts" and "nightgate" in suite.meta and "." in suite.name and suite.name != own:
         raise _refused(place, [f"name: found `{suite.name}`, the contract of another model or boundary; here stands `{own}`"])
     return suite
 
 
-def parse_suite(value: Any, *, place: str, sha256: str = "") -> Suite:
+def parse_suite(value: Any, *, place: str, content: bytes = b"") -> Suite:
     """Return the suite of a JSON value. Raises SuiteError with every mistake."""
     if _depth(value) > DEEPEST:
         raise _refused(place, [f"(file): nests deeper than {DEEPEST}"])
@@ -93,7 +97,7 @@ def parse_suite(value: Any, *, place: str, sha256: str = "") -> Suite:
         raise _refused(place, mistakes)
     own = (value.get("meta") or {}).get("nightgate") or {}
     return Suite(str(value.get("name") or value.get("expectation_suite_name") or place), tuple(checks), value.get("meta") or {},
-                 sha256, float(own.get("quarantine", 0.0)))
+                 content, float(own.get("quarantine", 0.0)))
 
 
 def _check(each: Mapping[str, Any], place: str) -> Check:

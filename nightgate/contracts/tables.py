@@ -1,15 +1,12 @@
 """Rules between columns that data keep without exception: keys, rows that are told apart, the order of two columns."""
 
-import math
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nightgate.contracts import limits
 from nightgate.contracts.texts import shape
 from nightgate.contracts.writing import Expectation, expect
 from nightgate.datasets import Column
@@ -20,9 +17,6 @@ TWINS = 0.03
 
 FEW_TWINS = 0.001
 MOST_TOGETHER = 4
-OLDEST = 28
-"""Days from which the newest row says that nothing comes every night."""
-
 PAIR_ROWS = 500
 MOST_PAIRS = 10
 PAIR_COLUMNS = 40
@@ -62,26 +56,12 @@ def _told_apart(table: pa.Table, columns: Sequence[Column]) -> Iterator[Expectat
             return
 
 
-def freshness(values: pa.ChunkedArray, name: str, as_of: datetime) -> Iterator[Expectation]:
-    """Yield how old the newest row may be: three times as old as it is now, or as long as a small night may have no row."""
-    known = values.drop_null()
-    if len(known) < PAIR_ROWS:
-        return
-    first, last = (datetime.fromisoformat(str(value.as_py())).replace(tzinfo=None) for value in pc.min_max(known).values())
-    gap = (last - first) / limits.night_of(len(known)) * -math.log(limits.LEVEL)
-    days = math.ceil(max(3 * (as_of - last), gap, timedelta(days=1)) / timedelta(days=1))
-    if days <= OLDEST and last <= as_of:
-        bounds = {"min_value": {"$PARAMETER": f"now() - timedelta(days={days})"}, "max_value": {"$PARAMETER": "now()"}}
-        yield expect("expect_column_max_to_be_between", {"column": name, **bounds},
-                     f"The newest row was {(as_of - last) / timedelta(days=1):.1f} days old; none came from the future.", rows=len(known))
-
-
 def pairs(table: pa.Table, columns: Sequence[Column]) -> Iterator[Expectation]:
     """Yield that one column is never below another, where that holds without exception and says something."""
     if table.num_rows < PAIR_ROWS:
         return
     for kinds in (("integer", "number"), ("date",)):
-        values = {column.name: _floats(table[column.name]) for column in [each for each in columns if each.type in kinds][:PAIR_COLUMNS]}
+        values = {column.name: floats(table[column.name]) for column in [each for each in columns if each.type in kinds][:PAIR_COLUMNS]}
         for _, first, second, rows in sorted(_ordered(values))[:MOST_PAIRS]:
             yield expect("expect_column_pair_values_a_to_be_greater_than_b",
                          {"column_A": first, "column_B": second, "or_equal": True, "ignore_row_if": "either_value_is_missing",
@@ -100,7 +80,8 @@ def _ordered(values: dict[str, NDArray[np.float64]]) -> Iterator[tuple[float, st
             yield -overlap, first, second, len(a)
 
 
-def _floats(values: pa.ChunkedArray) -> NDArray[np.float64]:
+def floats(values: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return numbers, or dates as microseconds, as floats; NaN where there is none."""
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
         values = pc.cast(pc.cast(values, pa.timestamp("us")), pa.int64())
     return np.asarray(pc.cast(values, pa.float64(), safe=False).to_numpy())

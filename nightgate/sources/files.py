@@ -87,15 +87,15 @@ def found_files(data: str, root: Path) -> list[File]:
         if data.startswith(("http://", "https://")):
             paths = [path]  # whether it is there is seen when it is opened; `?` begins a query
         elif any(sign in path for sign in "*?[") and not system.exists(path):
-            paths = sorted(system.glob(path))
+            paths = sorted(filter(_counts, system.glob(path)))
         elif system.isdir(path):
-            paths = sorted(system.find(path))
+            paths = sorted(filter(_counts, system.find(path)))
         else:
             paths = [path] if system.exists(path) else []
     local = "://" not in data
     base = str(root) + "/"
     files = [File(system, name, name.removeprefix(base) if local else shown(system.unstrip_protocol(name)))
-             for name in map(str, paths) if len(paths) == 1 or _counts(name)]
+             for name in map(str, paths)]
     if not files:
         raise FileMissing(f"There is no data at {place}.", remedy="Check `data` under [source]; paths start at the "
                           "project's folder.")

@@ -7,15 +7,8 @@ from typing import Any
 
 import pytest
 
-from nightgate.cli.main import main
+from tests.commands import ended
 from tests.projects import people
-
-
-def ended(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as end:
-        main(words)
-    output = capsys.readouterr()
-    return int(end.value.code or 0), output.out
 
 
 @pytest.fixture

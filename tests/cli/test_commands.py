@@ -1,20 +1,19 @@
 """Every command: one JSON value on success and on failure, the right exit code, and what it says."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from nightgate.cli import changing
-from nightgate.cli.main import main, parser
+from nightgate.cli.main import parser
 from nightgate.nights import night
 from nightgate.records import read_record
 from nightgate.registry import reconcile
 from nightgate.releases import champion_of, point, read_pointer, versions
 from nightgate.settings import Settings
+from tests.commands import said, shown
 from tests.projects import people, project, run_plainly
 
 
@@ -38,20 +37,6 @@ def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.chdir(folder / "models")
     yield Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}",
                    folder / ".nightgate" / "keys.json")
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
-    """Run a command with --json; return its exit code and the one value it printed."""
-    with pytest.raises(SystemExit) as ended:
-        main([*words, "--json"])
-    return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
-
-
-def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    with pytest.raises(SystemExit):
-        main(words)
-    output = capsys.readouterr()
-    return output.out + output.err
 
 
 COMMANDS = [name for action in parser()._actions if action.choices for name in action.choices]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from nightgate.cli.main import main
 from nightgate.errors import ContractBroken
 from nightgate.settings import Settings
+from tests.commands import said
 from tests.projects import edit_contract, people, project, run_plainly
 
 
@@ -36,12 +36,6 @@ def place(stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Set
     return Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}", folder / ".nightgate" / "keys.json")
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
-    with pytest.raises(SystemExit) as ended:
-        main(["contract", *words, "--json"])
-    return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
-
-
 def rules(place: Settings) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((place.contracts_of("credit") / "raw.json").read_text())["expectations"]
     return found
@@ -50,7 +44,7 @@ def rules(place: Settings) -> list[dict[str, Any]]:
 def test_what_was_accepted_passes_the_next_night(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     before = rules(place)
 
-    code, value = said(capsys, "accept", "credit", "2", "--reason", "a branch in Geneva")
+    code, value = said(capsys, "contract", "accept", "credit", "2", "--reason", "a branch in Geneva")
     changed = [number for number, (old, new) in enumerate(zip(before, rules(place), strict=True)) if old["kwargs"] != new["kwargs"]]
     record = run_plainly(place)
 
@@ -60,7 +54,7 @@ def test_what_was_accepted_passes_the_next_night(place: Settings, capsys: pytest
 
 
 def test_only_the_chosen_rules_are_widened(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    _, value = said(capsys, "accept", "credit", "2", "city", "--reason", "a branch in Geneva")
+    _, value = said(capsys, "contract", "accept", "credit", "2", "city", "--reason", "a branch in Geneva")
 
     accepted = [rule["meta"]["nightgate"]["accepted"] for rule in rules(place) if "accepted" in rule["meta"].get("nightgate", {})]
     assert {rules(place)[int(each["place"][13:-1])]["kwargs"]["column"] for each in value["changes"]} == {"city"}
@@ -69,13 +63,13 @@ def test_only_the_chosen_rules_are_widened(place: Settings, capsys: pytest.Captu
 
 
 def test_versions_and_what_was_accepted_are_told(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    unchanged = said(capsys, "diff", "credit", "2")[1]["changed"]
-    said(capsys, "accept", "credit", "2", "city", "--reason", "a branch in Geneva")
+    unchanged = said(capsys, "contract", "diff", "credit", "2")[1]["changed"]
+    said(capsys, "contract", "accept", "credit", "2", "city", "--reason", "a branch in Geneva")
 
-    _, value = said(capsys, "history", "credit")
+    _, value = said(capsys, "contract", "history", "credit")
 
     assert unchanged == {}
-    assert "Genf" in said(capsys, "diff", "credit", "2")[1]["changed"]["raw"]
+    assert "Genf" in said(capsys, "contract", "diff", "credit", "2")[1]["changed"]["raw"]
     assert {each["why"] for each in value["accepted"]} == {"a branch in Geneva"}
     assert {each["boundary"]: each["runs"] for each in value["versions"]}["raw"] == [1, 2]
 
@@ -83,7 +77,7 @@ def test_versions_and_what_was_accepted_are_told(place: Settings, capsys: pytest
 @pytest.mark.parametrize(("words", "told"), [
     (("2",), "--reason is needed"), (("1", "--reason", "x"), "was not stopped"), (("2", "age", "--reason", "x"), "no check that failed")])
 def test_what_cannot_be_accepted_is_said(place: Settings, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, value = said(capsys, "accept", "credit", *words)
+    code, value = said(capsys, "contract", "accept", "credit", *words)
 
     assert code == 2 and told in value["error"]["message"]
 
@@ -94,6 +88,6 @@ def test_a_missing_column_cannot_be_accepted(place: Settings, capsys: pytest.Cap
         run_plainly(place)
     before = rules(place)
 
-    code, value = said(capsys, "accept", "credit", "3", "--reason", "x")
+    code, value = said(capsys, "contract", "accept", "credit", "3", "--reason", "x")
 
     assert code == 2 and "cannot be widened" in value["error"]["message"] and rules(place) == before

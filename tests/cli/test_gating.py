@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from nightgate.cli.main import main
+from tests.commands import said, shown
 
 
 @pytest.fixture(autouse=True)
@@ -27,20 +27,8 @@ def write(checks: list[tuple[str, dict[str, Any]]], **meta: Any) -> None:
                                               "expectations": [{"type": kind, "kwargs": arguments} for kind, arguments in checks]}))
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
-    with pytest.raises(SystemExit) as ended:
-        main(["gate", *words, "--json"])
-    return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
-
-
-def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    with pytest.raises(SystemExit):
-        main(["gate", *words])
-    return capsys.readouterr().out
-
-
 def test_every_file_is_checked_and_the_worst_code_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    code, value = said(capsys, "suite.json", "bad.parquet", "good.csv", "--id", "customer")
+    code, value = said(capsys, "gate", "suite.json", "bad.parquet", "good.csv", "--id", "customer")
 
     bad, good = value["files"]
     assert code == 3 and (bad["success"], good["success"]) == (False, True)
@@ -50,16 +38,16 @@ def test_every_file_is_checked_and_the_worst_code_answers(capsys: pytest.Capture
 
 
 def test_people_read_causes_with_the_rows_named(capsys: pytest.CaptureFixture[str]) -> None:
-    told = shown(capsys, "suite.json", "bad.parquet", "--id", "customer")
+    told = shown(capsys, "gate", "suite.json", "bad.parquet", "--id", "customer")
 
     assert "`income` is at most 10" in told and "20 in row b" in told and "deployed" not in told
-    assert "good.csv passed" in shown(capsys, "suite.json", "good.csv")
+    assert "good.csv passed" in shown(capsys, "gate", "suite.json", "good.csv")
 
 
 def test_rows_are_set_aside_within_the_share_that_the_suite_allows(capsys: pytest.CaptureFixture[str]) -> None:
     write([("expect_column_values_to_be_between", {"column": "income", "max_value": 20})], quarantine=0.3)
 
-    code, value = said(capsys, "suite.json", "bad.parquet", "--quarantine", "aside")
+    code, value = said(capsys, "gate", "suite.json", "bad.parquet", "--quarantine", "aside")
 
     aside = pd.read_parquet("aside/bad.parquet/quarantined.parquet")
     assert code == 0 and value["files"][0]["quarantined"] == len(aside) == 1
@@ -71,7 +59,7 @@ def test_rows_are_set_aside_within_the_share_that_the_suite_allows(capsys: pytes
     (("none.json", "good.csv"), 2, "FileMissing"), (("good.csv", "good.csv"), 2, "SuiteError"),
     (("suite.json", "a/x.csv", "b/x.csv", "--quarantine", "aside"), 2, "UsageError")])
 def test_what_cannot_be_understood_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: int, kind: str) -> None:
-    found, value = said(capsys, *words)
+    found, value = said(capsys, "gate", *words)
 
     assert (found, value["error"]["kind"]) == (code, kind)
 
@@ -82,7 +70,7 @@ def test_a_file_that_cannot_be_checked_stops_no_other(capsys: pytest.CaptureFixt
                                                       kind: str) -> None:
     Path("broken.parquet").write_bytes(Path("bad.parquet").read_bytes()[:200])
 
-    found, value = said(capsys, "suite.json", words[0], "bad.parquet", *words[1:])
+    found, value = said(capsys, "gate", "suite.json", words[0], "bad.parquet", *words[1:])
 
     assert found == code and value["files"][0]["error"]["kind"] == kind
     assert len(value["files"]) == 2
@@ -92,4 +80,4 @@ def test_columns_of_a_csv_file_are_named_as_pandas_names_them(capsys: pytest.Cap
     Path("odd.csv").write_text("a,a,,b\n1,2,3,x\n")
     write([("expect_table_columns_to_match_ordered_list", {"column_list": [*pd.read_csv("odd.csv").columns]})])
 
-    assert said(capsys, "suite.json", "odd.csv")[0] == 0
+    assert said(capsys, "gate", "suite.json", "odd.csv")[0] == 0

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
 from nightgate.cli.main import main
 from nightgate.settings import Settings
+from tests.commands import said
 from tests.projects import people, project, run_plainly
 
 
@@ -28,13 +28,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def place(finished: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(finished.root)
     return finished
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
-    """Run a command with --json; return its exit code and the one value it printed."""
-    with pytest.raises(SystemExit) as ended:
-        main([*words, "--json"])
-    return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
 
 
 def test_score_writes_predictions(place: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

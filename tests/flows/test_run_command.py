@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from nightgate.cli.main import main
 from nightgate.settings import Settings
+from tests.commands import ended
 from tests.projects import edit_contract, people, project
 
 NEVER = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "income", "max_value": 1}}
@@ -23,13 +23,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> 
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     yield made
     logging.getLogger("nightgate_begun").filters.clear()
-
-
-def ended(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as end:
-        main(words)
-    output = capsys.readouterr()
-    return int(end.value.code or 0), output.out + ("" if "--json" in words else output.err)
 
 
 def test_run_shows_stages_gates_candidates_and_the_decision(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
