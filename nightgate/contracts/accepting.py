@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nightgate.contracts.asking import answered
 from nightgate.contracts.conditions import identifier
 from nightgate.contracts.families import family
 from nightgate.contracts.forms import Figures, Grouped, Quantiles, RowRule, Shape, Shares
-from nightgate.contracts.gate import CheckResult, answered, form_of
+from nightgate.contracts.gate import CheckResult, form_of
 from nightgate.contracts.opening import Opened, opened
 from nightgate.contracts.suites import Check, known_expectations, read_suite
 from nightgate.contracts.values import bound_of, is_in

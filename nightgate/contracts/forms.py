@@ -26,11 +26,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class RowRule:
-    """Rows for which `applies` is true (all, if empty) are evaluated; those for which `against` is true too are unexpected."""
+    """Rows for which `applies` is true (all, if empty) are evaluated; those for which `against` is true too are unexpected.
+
+    `doubt`, where there is one, is an aggregate that is false when no row is against the rule, and is found faster than the rows
+    are counted. `by_value` is the column, in SQL, by whose values the rows may be counted, where these are few.
+    """
 
     applies: str
     against: str
     examples: bool = True
+    doubt: str = ""
+    by_value: str = ""
 
     @property
     def where(self) -> str:
@@ -39,7 +45,15 @@ class RowRule:
     @property
     def asks(self) -> tuple[str, ...]:
         # count_if is four times faster than count(*) FILTER
-        return (f"count_if({self.applies})" if self.applies else "count(*)", f"count_if({self.where})")
+        return (f"count_if({self.applies})" if self.applies else "count(*)", self.doubt or self.counted)
+
+    @property
+    def counted(self) -> str:
+        """The aggregate that counts the rows against the rule."""
+        if not self.by_value:
+            return f"count_if({self.where})"
+        values = f"SELECT {self.by_value}, count(*) AS n FROM data GROUP BY {self.by_value}"
+        return f"(SELECT coalesce(sum(n), 0) FROM ({values}) WHERE {self.where})"
 
     def judge(self, answers: Sequence[Any], mostly: float) -> Finding:
         evaluated, against = (int(answer or 0) for answer in answers)  # of no rows they are null

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nightgate.contracts.asking import answered
 from nightgate.contracts.conditions import identifier
 from nightgate.contracts.forms import Finding, Grouped, RowRule, Rule, Shape
 from nightgate.contracts.opening import Opened, opened
@@ -22,8 +23,6 @@ from nightgate.errors import UsageError
 
 EXAMPLES = 20
 MASK = "•••"
-STATEMENT = 100
-"""Aggregates of one statement: more make its compilation slower than a second scan."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,7 @@ def _results(data: Opened, suite: Suite, sensitive: frozenset[str], identity: st
     """Yield a result for every check, in the order of the file."""
     forms = {each.place: form_of(each, data) for each in suite.checks}
     asked = answered(data, [part for form in forms.values() if not isinstance(form, CheckResult | Shape | None) for part in form.asks])
+    asked |= answered(data, [form.counted for form in forms.values() if isinstance(form, RowRule) and asked[form.asks[1]] is True])
     foreign = [each for each in suite.checks if forms[each.place] is None]
     others: dict[str, CheckResult] = {}
     if foreign:
@@ -149,35 +149,17 @@ def form_of(each: Check, data: Opened) -> Rule | CheckResult | None:
     if absent and each.type != "expect_column_to_exist":
         return of(each, error="missing column", found=f"there is no column {', '.join(f'`{name}`' for name in absent)}")
     try:
-        return rule(each, data.types)
+        form = rule(each, data.types)
+        return replace(form, by_value="") if isinstance(form, RowRule) and form.by_value and form.by_value not in data.few else form
     except Misfit as error:
         return of(each, error="wrong type", found=f"`{each.columns[0]}`: {error}" if each.columns else str(error))
-
-
-def answered(data: Opened, parts: Sequence[str]) -> dict[str, Any]:
-    """Answer aggregates in as few scans as possible; one that cannot run spoils only itself."""
-    import duckdb
-
-    unique = list(dict.fromkeys(parts))
-    answers: dict[str, Any] = {}
-    for start in range(0, len(unique), STATEMENT):
-        batch = unique[start:start + STATEMENT]
-        try:
-            answers |= zip(batch, data.connection.execute(f"SELECT {', '.join(batch)} FROM data").fetchall()[0], strict=True)
-        except duckdb.Error as error:
-            if len(batch) == 1:
-                answers[batch[0]] = error
-            else:
-                for part in batch:
-                    answers |= answered(data, [part])
-    return answers
 
 
 def _judged(each: Check, form: Rule, asked: dict[str, Any], data: Opened, sensitive: frozenset[str]) -> CheckResult:
     if isinstance(form, Shape):
         wrong = form.wrong(data.types)
         return of(each, Finding(not wrong, wrong or "so it is", data.rows))
-    answers = [asked[part] for part in form.asks]
+    answers = [asked[form.counted if asked[part] is True and isinstance(form, RowRule) else part] for part in form.asks]
     hidden = bool(sensitive.intersection(each.columns))
     broken = next((answer for answer in answers if isinstance(answer, Exception)), None)
     if broken is not None:  # its text may quote a value

@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 MEMORY = "1GB"
 """What DuckDB may use before it spills to disk."""
+
+FEW = 1
+"""Bytes a value in a Parquet file, before compression, below which a column is a dictionary of a few hundred values."""
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 """Spellings of a missing value in a CSV file that no definition describes, as pandas has them."""
@@ -30,6 +34,15 @@ class Opened:
     connection: "DuckDBPyConnection"
     types: Types
     rows: int
+    source: str
+
+    @cached_property
+    def few(self) -> frozenset[str]:
+        """Columns, in SQL, that hold few different values: their bytes in the file are too few for many."""
+        found = self.connection.execute(
+            f"SELECT path_in_schema FROM parquet_metadata({self.source}) GROUP BY path_in_schema "
+            f"HAVING sum(total_uncompressed_size) < {FEW} * sum(num_values)").fetchall()
+        return frozenset(identifier(name) for name, in found)
 
 
 @contextlib.contextmanager
@@ -46,7 +59,7 @@ def opened(path: Path) -> Iterator[Opened]:
         try:
             source = _as_parquet(connection, path, Path(scratch)) if path.name.casefold().endswith(TEXT_ENDINGS) else path
             types = _view(connection, source)
-            yield Opened(connection, types, int(connection.execute("SELECT count(*) FROM data").fetchall()[0][0]))
+            yield Opened(connection, types, int(connection.execute("SELECT count(*) FROM data").fetchall()[0][0]), literal(str(source)))
         except duckdb.Error as error:
             raise _unreadable(path, error) from None
     after = path.stat()

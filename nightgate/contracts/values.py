@@ -72,11 +72,12 @@ def moment(text: str) -> datetime:
     return found if found.tzinfo is None else found.astimezone().replace(tzinfo=None)
 
 
-def outside(sql: str, kind: Family | None, arguments: Mapping[str, Any]) -> str:
+def outside(sql: str, kind: Family | None, arguments: Mapping[str, Any], *, least: str = "", most: str = "") -> str:
+    """Return that a value is outside its bounds, or, where `least` and `most` of all are given, that one of them is."""
     parts = []
-    for key, loose, strict, flag in (("min_value", "<", "<=", "strict_min"), ("max_value", ">", ">=", "strict_max")):
+    for side, key, loose, strict, flag in ((least, "min_value", "<", "<=", "strict_min"), (most, "max_value", ">", ">=", "strict_max")):
         if (bound := bound_of(arguments.get(key), kind)) is not None:
-            parts.append(f"{sql} {strict if arguments.get(flag) else loose} {literal(bound)}")
+            parts.append(f"{side or sql} {strict if arguments.get(flag) else loose} {literal(bound)}")
     return " OR ".join(parts)
 
 
