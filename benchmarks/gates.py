@@ -101,7 +101,7 @@ def _warm(folder: Path) -> Claim:
 
 
 def _median(side: list[dict[str, Any]]) -> float:
-    return statistics.median(each["seconds"] for each in side)
+    return statistics.median(float(each["seconds"]) for each in side)
 
 
 def _side(script: str, *arguments: object) -> Spent:

@@ -27,6 +27,8 @@ class DataSet:
     target: str
     metric: str
     reference: float
+    time: str | None = None
+    exclude: tuple[str, ...] = ()
 
 
 SETS = (
@@ -40,7 +42,7 @@ SETS = (
     DataSet("california_housing", "california_housing/housing.csv", "median_house_value", "rmse", 47_998.0),
     DataSet("diamonds", "diamonds/diamonds.csv.gz", "price", "rmse", 551.5),
     DataSet("adult", "adult/adult.data", "column_15", "auc", 0.927),
-    DataSet("bike_sharing", "bike_sharing/hour.csv", "cnt", "rmse", 70.47),
+    DataSet("bike_sharing", "bike_sharing/hour.csv", "cnt", "rmse", 70.47, time="dteday", exclude=("casual", "registered", "instant")),
 )
 
 

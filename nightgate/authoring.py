@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -70,7 +70,7 @@ def make(settings: Settings, wanted: Wanted) -> Made:
     definition = _defined(wanted, guesses, salt)
     table = features.engineer(definition, settings, snapshot)
     with settings.store.local_copy(snapshot.uri) as raw, settings.store.local_copy(table.uri) as engineered:
-        suites = (inference.infer_raw(raw, definition, snapshot.columns),
+        suites = (inference.infer_raw(raw, definition, snapshot.columns, as_of=_today(definition)),
                   inference.infer_features(engineered, definition, table.columns),
                   inference.infer_predictions(definition, read_table(table, definition).classes),
                   inference.infer_metrics(definition))
@@ -116,8 +116,11 @@ def _validated(values: dict[str, Any]) -> Definition:
 def _collect(settings: Settings, definition: Definition) -> Dataset:
     from nightgate import snapshots
 
-    today = datetime.now(ZoneInfo(definition.schedule.timezone)).date()
-    return snapshots.collect(definition, settings, as_of=today).dataset
+    return snapshots.collect(definition, settings, as_of=_today(definition)).dataset
+
+
+def _today(definition: Definition) -> date:
+    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()
 
 
 def _guess(settings: Settings, wanted: Wanted, snapshot: Dataset) -> Guesses:

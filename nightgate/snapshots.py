@@ -10,7 +10,7 @@ came.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,8 +30,13 @@ from nightgate.sources import read_chunks, shown
 from nightgate.sources.types import Guess, Reading, declared, fitted, is_missing_spelling, learn, settle, tidy
 from nightgate.spool import MEMORY, Spool, working_folder
 from nightgate.tablefiles import ROW_GROUP, TableFile
+from nightgate.windows import Window, window_of
 
 FOLDER = "snapshots"
+UNTIMED = "no event time"
+MOST_UNTIMED = 0.01
+"""Share of rows that may have no event time; they are left out and counted."""
+
 PASS_BYTES = 1 << 26
 """Bytes of rows that are brought in order at a time."""
 
@@ -61,14 +66,6 @@ class Snapshot:
         return cls(**{**value, "dataset": Dataset.from_json(value["dataset"]), "constant": tuple(value["constant"])})
 
 
-@dataclass(frozen=True)
-class Window:
-    """`[start, end)` in the model's time zone, without it."""
-
-    start: datetime | None
-    end: datetime
-
-
 @dataclass
 class Tally:
     """What was counted while reading."""
@@ -82,13 +79,6 @@ class Tally:
     def drop(self, why: str, rows: int) -> None:
         if rows:
             self.dropped[why] = self.dropped.get(why, 0) + rows
-
-
-def window_of(definition: Definition, as_of: date) -> Window:
-    """Return the window that ends at the as-of date, 00:00."""
-    end = datetime.combine(as_of, time())
-    length = definition.window_length
-    return Window(None if length is None else end - length, end)
 
 
 def reading_of(definition: Definition) -> Reading:
@@ -109,6 +99,7 @@ def collect(definition: Definition, settings: Settings, *, as_of: date,
     with working_folder(settings.store) as folder:
         spool = Spool(folder, memory=memory)
         read_window(definition, settings, window, tally, spool)
+        _refuse_untimed(definition, tally)
         _fit(definition, tally, spool, reading)
         order, duplicates = _chosen(definition, spool)
         columns = tuple(Column(name, tally.types[name]) for name in spool[0].column_names)
@@ -123,6 +114,14 @@ def collect(definition: Definition, settings: Settings, *, as_of: date,
     if not settings.store.exists(sidecar):
         settings.store.write_json(sidecar, snapshot.as_json())
     return snapshot
+
+
+def _refuse_untimed(definition: Definition, tally: Tally) -> None:
+    """Raise DataUnusable when more rows have no event time than the odd one: left out silently, they would be lost."""
+    untimed = tally.dropped.get(UNTIMED, 0)
+    if untimed > max(MOST_UNTIMED * tally.read, 1):
+        raise DataUnusable(f"{untimed:,} of {tally.read:,} rows of {shown(definition.source.data)} have no event time `{definition.time}`.",
+                           remedy="Mend the source, or leave these rows out of it: at most 1 % may have none.")
 
 
 def read_window(definition: Definition, settings: Settings, window: Window, tally: Tally, spool: Spool) -> None:
@@ -176,7 +175,7 @@ def _within(chunk: pa.Table, definition: Definition, window: Window, tally: Tall
     checks: list[tuple[str, pa.Array]] = []
     if definition.time is not None:
         event = moments[definition.time]
-        checks = [("no event time", pc.is_null(event)), ("after the window", pc.greater_equal(event, window.end))]
+        checks = [(UNTIMED, pc.is_null(event)), ("after the window", pc.greater_equal(event, window.end))]
         if window.start is not None:
             checks.append(("before the window", pc.less(event, window.start)))
     if definition.source.arrived is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, time
 from functools import lru_cache
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
         this.settings.store.write(f"contracts/{suite.sha256}.json", suite.content)
         with this.settings.store.local_copy(dataset.uri) as path, working_folder(this.settings.store) as folder:
             result = check(suite, path, boundary=boundary, sensitive=frozenset(this.definition.privacy.mask),
-                           quarantine_to=folder if suite.quarantine else None)
+                           quarantine_to=folder if suite.quarantine else None, now=datetime.combine(this.as_of, time()))
             if result.kept is not None:
                 kept, _ = this.settings.store.put_file(folder / "kept.parquet", folder="snapshots", suffix=".parquet")
                 aside, _ = this.settings.store.put_file(folder / "quarantined.parquet", folder="quarantine", suffix=".parquet")

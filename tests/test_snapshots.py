@@ -192,3 +192,9 @@ def test_a_spool_gives_back_what_was_put_in_from_memory_and_disk(tmp_path: Path)
 
     assert [table["n"][0].as_py() for table in spool] == [3, 1, 2, 0]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_many_rows_without_an_event_time_are_not_left_out_silently(tmp_path: Path) -> None:
+    event = [None if number % 10 == 0 else datetime(2026, 3, 1) for number in range(100)]
+    with pytest.raises(DataUnusable, match=r"10 of 100 rows of .* have no event time `at`"):
+        collected(tmp_path, pa.table({"at": pa.array(event, pa.timestamp("us")), "y": [*range(100)]}), time="at")

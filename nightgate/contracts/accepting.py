@@ -70,8 +70,9 @@ def _widened(check: Check, data: Opened) -> dict[str, Any]:
     if form is None or isinstance(form, CheckResult | Shape):
         why = form.found if isinstance(form, CheckResult) else form.wrong(data.types) if form else ""
         raise _hopeless(check, why or "there is nothing in it to widen")
-    found = answered(data, form.asks)
-    answers = [found[part] for part in form.asks]
+    asks = (form.asks[0], form.counted) if isinstance(form, RowRule) else form.asks
+    found = answered(data, asks)
+    answers = [found[part] for part in asks]
     if check.type == "expect_column_values_to_be_between":
         return _bounds(check, data, answers)
     if check.type == "expect_column_values_to_be_in_set" and (values := _new_values(check, data)):

@@ -7,6 +7,7 @@ missing, what a value may be, and how the values are spread.
 
 import math
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nightgate.contracts import limits
+from nightgate.contracts.freshness import freshness
 from nightgate.contracts.tables import floats, keys, pairs
 from nightgate.contracts.texts import shape
 from nightgate.contracts.writing import Expectation, expect, outward, suite
@@ -38,12 +40,12 @@ DOMINANT = 0.8
 """Share of one value from which quantiles say nothing of the others."""
 
 SAMPLE = 200_000
-DERIVED = ("_hour", "_weekday", "_length", "_words", "_digits")
-"""Endings of features made of dates and texts whose spread does not move with time."""
+DERIVED = ("_hour", "_weekday", "_days", "_length", "_words", "_digits")
+"""Endings of features made of dates and texts whose spread does not move with time; `_days` counts to the event."""
 
 
-def infer_raw(path: Path, definition: Definition, columns: Sequence[Column]) -> dict[str, Any]:
-    """Infer the contract of a snapshot. `columns` are its columns; their types are kept in the suite's meta."""
+def infer_raw(path: Path, definition: Definition, columns: Sequence[Column], *, as_of: date) -> dict[str, Any]:
+    """Infer the contract of a snapshot as of a date. `columns` are its columns; their types are kept in the suite's meta."""
     with pq.ParquetFile(path) as file:
         rows = file.metadata.num_rows
         step = max(rows // SAMPLE, 1)
@@ -54,6 +56,8 @@ def infer_raw(path: Path, definition: Definition, columns: Sequence[Column]) -> 
     for column in used:
         if column.name not in definition.entity:
             found += _column(table[column.name], column, definition)
+        if column.name == definition.time:
+            found += freshness(column.name, table[column.name], as_of)
     found += pairs(table, [column for column in used if column.name not in (*definition.entity, definition.target)])
     # A column without a value says nothing of its type yet: pinned as text it would turn later numbers into text.
     meta = {"columns": {column.name: column.type for column in columns if table[column.name].null_count < len(table)},
@@ -193,7 +197,8 @@ def _amounts(values: NDArray[np.float64], column: Column, counts: dict[Any, int]
                   "max_value": math.ceil(high) if whole else outward(high, up=True), **_mostly(allowed)},
                  f"Seen from {values[0]:g} to {values[-1]:g}; a tenth of the range is added.",
                  least=float(values[0]), most=float(values[-1]), rows=rows)
-    if max(counts.values()) > DOMINANT * rows:
+    usual = max(counts, key=lambda value: counts[value])
+    if usual == 0 and counts[usual] > DOMINANT * rows:
         yield from _mean(values, column, counts)
     elif rows >= FEWEST:
         yield from _quantiles(values, column)

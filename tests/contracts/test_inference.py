@@ -1,5 +1,6 @@
 """Inferred contracts let clean nights pass and stop faults."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def rows(count: int, seed: int) -> pd.DataFrame:
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     path = tmp_path_factory.mktemp("reference") / "data.parquet"
     rows(5_000, 0).to_parquet(path)
-    return parse_suite(infer_raw(path, DEFINITION, COLUMNS), place="raw")
+    return parse_suite(infer_raw(path, DEFINITION, COLUMNS, as_of=date(2026, 1, 1)), place="raw")
 
 
 def passes(contract: Suite, frame: pd.DataFrame, folder: Path) -> bool:
@@ -58,7 +59,7 @@ def test_data_pass_their_own_contract(values: list[float]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         frame.to_parquet(Path(folder) / "data.parquet")
         columns = (Column("income", "number"), Column("y", "text"))
-        own = parse_suite(infer_raw(Path(folder) / "data.parquet", DEFINITION, columns), place="raw")
+        own = parse_suite(infer_raw(Path(folder) / "data.parquet", DEFINITION, columns, as_of=date(2026, 1, 1)), place="raw")
 
         assert passes(own, frame, Path(folder))
 

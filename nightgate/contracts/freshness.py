@@ -1,0 +1,38 @@
+"""Freshness: how old the newest row may be when a night begins, from how old it was before earlier nights."""
+
+import math
+from collections.abc import Iterator
+from datetime import date, datetime, time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nightgate.contracts.writing import Expectation, expect
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+STALE = 2
+"""Days without a row after which a file is taken for an archive, of which freshness cannot be asked."""
+
+FEWEST = 20
+"""Nights from which the oldest newest row says how old it gets."""
+
+
+def freshness(name: str, times: pa.ChunkedArray, as_of: date) -> Iterator[Expectation]:
+    """Yield that the newest event is hardly older than it ever was at 00:00; `times` are naive, in the model's time zone.
+
+    Nothing is yielded for an archive: where the newest row is older than `STALE` days at the as-of date.
+    """
+    known = np.sort(pc.cast(pc.cast(times.drop_null(), pa.timestamp("us")), pa.int64()).to_numpy())
+    night = int((datetime.combine(as_of, time()) - datetime(1970, 1, 1)).total_seconds()) * HOUR // 3600
+    known = known[known < night]
+    if len(known) < 2 or night - known[-1] > STALE * DAY:
+        return
+    nights = np.arange(night, known[0], -DAY)
+    ages = nights - known[np.searchsorted(known, nights) - 1]
+    oldest = float(ages.max()) / HOUR
+    hours = math.ceil(oldest * (1.25 if len(nights) >= FEWEST else 2.0)) + 1
+    yield expect("expect_column_max_to_be_between", {"column": name, "min_value": {"$PARAMETER": f"now() - timedelta(hours={hours})"}},
+                 f"At 00:00 of {len(nights):,} nights the newest row was at most {oldest:.1f} hours old.",
+                 oldest_hours=round(oldest, 2), nights=len(nights))
