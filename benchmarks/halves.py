@@ -30,11 +30,13 @@ class Halves:
     as_of: date
     raw: Suite
     engineered: Suite
+    one: pa.Table
     other: pa.Table
 
-    def night(self, rows: int, seed: int) -> pa.Table:
-        """Draw rows without replacement, in the order of the file."""
-        return self.other.take(np.sort(np.random.default_rng(seed + 1).choice(len(self.other), rows, replace=False)))
+    def night(self, rows: int, seed: int, *, of: pa.Table | None = None) -> pa.Table:
+        """Draw rows of the other half, or of another table, without replacement, in the order of the file."""
+        table = self.other if of is None else of
+        return table.take(np.sort(np.random.default_rng(seed + 1).choice(len(table), rows, replace=False)))
 
 
 def halved(each: DataSet, data: Path, folder: Path) -> Halves:
@@ -54,4 +56,4 @@ def halved(each: DataSet, data: Path, folder: Path) -> Halves:
     return Halves(definition, settings, dataset.columns, as_of,
                   parse_suite(infer_raw(folder / "half.parquet", definition, dataset.columns, as_of=as_of), place="raw"),
                   parse_suite(infer_features(Path(table.uri), definition, table.columns), place="features"),
-                  whole.take(np.sort(order[half:])))
+                  whole.take(np.sort(order[:half])), whole.take(np.sort(order[half:])))

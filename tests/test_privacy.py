@@ -10,7 +10,8 @@ import pytest
 
 from nightgate.errors import DataUnusable, StoreError
 from nightgate.privacy import TOKEN_CHARACTERS, fingerprint, masking_key, tokens
-from nightgate.snapshots import Tally, collect, read_window, window_of
+from nightgate.snapshots import Tally, collect, read_window
+from nightgate.windows import window_of
 from nightgate.spool import Spool
 from tests.making import defined, project
 

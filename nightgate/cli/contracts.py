@@ -1,4 +1,4 @@
-"""`contract`: accept what a gate stopped, see what changed since a run, and the versions that runs were checked against."""
+"""`contract`: accept what a gate stopped, learn from many nights, see what changed since a run and which versions runs used."""
 
 import argparse
 import difflib
@@ -17,11 +17,12 @@ DATA = {"raw": "collect", "features": "engineer"}
 
 
 def add(commands: Commands) -> None:
-    """Declare the command with its three words."""
-    parser = commands.add("contract", contract, "Accept what a gate stopped; see how a contract changed.",
+    """Declare the command with its four words."""
+    parser = commands.add("contract", contract, "Accept what a gate stopped, learn from many nights, see how a contract changed.",
                           'nightgate contract accept credit 12 --reason "a new branch has opened"')
-    parser.add_argument("word", choices=("accept", "diff", "history"),
-                        help="accept: widen the rules that failed, by what was seen; diff: against a run's version; history: all versions")
+    parser.add_argument("word", choices=("accept", "diff", "history", "learn"),
+                        help="accept: widen the rules that failed, by what was seen; diff: against a run's version; history: all versions; "
+                             "learn: infer raw and features anew from the nights that passed")
     parser.add_argument("model")
     parser.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
     parser.add_argument("checks", nargs="*", metavar="CHECK", help="with accept: place, column or type of failed checks; all when absent")
@@ -30,7 +31,7 @@ def add(commands: Commands) -> None:
 
 def contract(arguments: argparse.Namespace) -> Answer:
     """Do what the word says."""
-    words = {"accept": accept, "diff": diff, "history": versions}
+    words = {"accept": accept, "diff": diff, "history": versions, "learn": learn}
     return words[arguments.word](arguments, settings())
 
 
@@ -60,6 +61,24 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
              "changes": [{"place": each.place, "before": each.before, "after": each.after} for each in changes], "then": again}
     rules = "1 rule is" if len(changes) == 1 else f"{len(changes)} rules are"
     return Answer(value, f"{changed}\n{rules} widened by what run {record.run} saw. Run it again: {again}")
+
+
+def learn(arguments: argparse.Namespace, place: Settings) -> Answer:
+    """Infer the contracts of raw data and features from the nights that passed; what a person wrote or accepted stays."""
+    from nightgate.contracts.writing import as_text
+    from nightgate.definition.loading import definition_path, load_definition
+    from nightgate.learning import learn as learn_from_nights
+
+    model = arguments.model
+    definition = load_definition(definition_path(place.models, model))
+    suites, runs = learn_from_nights(place, definition)
+    changed = {}
+    for boundary, suite in suites.items():
+        before, after = _now(place, model, boundary), as_text(suite)
+        changed[boundary] = _difference(before, after, f"{boundary}.json", f"{boundary}.json, learnt")
+        Store(str(place.contracts_of(model))).write(f"{boundary}.json", after.encode())
+    told = f"Learnt from {len(runs)} nights, runs {runs[0]} to {runs[-1]}."
+    return Answer({"model": model, "runs": runs, "changed": changed}, "\n".join([*filter(None, changed.values()), told]))
 
 
 def diff(arguments: argparse.Namespace, place: Settings) -> Answer:

@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nightgate.contracts import limits
 from nightgate.contracts.freshness import freshness
+from nightgate.contracts.limits import NEW, Limits
 from nightgate.contracts.tables import floats, keys, pairs
 from nightgate.contracts.texts import shape
-from nightgate.contracts.writing import Expectation, expect, outward, suite
+from nightgate.contracts.writing import Expectation, expect, mostly, outward, suite
 from nightgate.datasets import GROUP, ROW, Column
 from nightgate.definition.model import Definition
 
@@ -40,22 +40,26 @@ DOMINANT = 0.8
 """Share of one value from which quantiles say nothing of the others."""
 
 SAMPLE = 200_000
+TAIL = "hypergeometric tail"
 DERIVED = ("_hour", "_weekday", "_days", "_length", "_words", "_digits")
 """Endings of features made of dates and texts whose spread does not move with time; `_days` counts to the event."""
 
 
-def infer_raw(path: Path, definition: Definition, columns: Sequence[Column], *, as_of: date) -> dict[str, Any]:
-    """Infer the contract of a snapshot as of a date. `columns` are its columns; their types are kept in the suite's meta."""
+def infer_raw(path: Path, definition: Definition, columns: Sequence[Column], *, as_of: date,
+              limits: Limits | None = None) -> dict[str, Any]:
+    """Infer the contract of a snapshot as of a date. `columns` are its columns; their types are kept in the suite's meta.
+    Without `limits` they follow from the owner's budget of false stops."""
     with pq.ParquetFile(path) as file:
         rows = file.metadata.num_rows
         step = max(rows // SAMPLE, 1)
         table = file.read().take(np.arange(0, rows, step)) if step > 1 else file.read()
     used = [column for column in columns if column.name not in definition.columns.exclude]
+    limits = limits or Limits.within(definition.gates.nightly, len(used))
     found = [_rows(), expect("expect_table_columns_to_match_set", {"column_set": [column.name for column in used], "exact_match": False},
                              "Every column that the model uses is there; new ones do no harm."), *keys(definition, table, used)]
     for column in used:
         if column.name not in definition.entity:
-            found += _column(table[column.name], column, definition)
+            found += _column(table[column.name], column, definition, limits)
         if column.name == definition.time:
             found += freshness(column.name, table[column.name], as_of)
     found += pairs(table, [column for column in used if column.name not in (*definition.entity, definition.target)])
@@ -65,9 +69,10 @@ def infer_raw(path: Path, definition: Definition, columns: Sequence[Column], *, 
     return suite(f"{definition.name}.raw", found, meta)
 
 
-def infer_features(path: Path, definition: Definition, columns: Sequence[Column]) -> dict[str, Any]:
+def infer_features(path: Path, definition: Definition, columns: Sequence[Column], *, limits: Limits | None = None) -> dict[str, Any]:
     """Infer the contract of a feature table: its identities, a known target, no infinite number, what was derived in its range."""
     table = pq.read_table(path)
+    limits = limits or Limits.within(definition.gates.nightly, len(columns))
     found = [_rows(), expect("expect_table_columns_to_match_set",
                              {"column_set": [column.name for column in columns], "exact_match": False}, "Every feature is there.")]
     found += [expect("expect_column_values_to_not_be_null", {"column": name}, note) for name, note in (
@@ -76,7 +81,7 @@ def infer_features(path: Path, definition: Definition, columns: Sequence[Column]
         if column.name in definition.not_features or column.name in (ROW, GROUP):
             continue
         if definition.features.own is not None or column.name.endswith(DERIVED):
-            found += _column(table[column.name], column, definition)
+            found += _column(table[column.name], column, definition, limits)
         elif column.type == "number":
             values = floats(table[column.name])
             if len(values) and np.isfinite(values).all():
@@ -122,7 +127,7 @@ def _rows() -> Expectation:
     return expect("expect_table_row_count_to_be_between", {"min_value": 1}, "There is at least one row.")
 
 
-def _column(values: pa.ChunkedArray, column: Column, definition: Definition) -> Iterator[Expectation]:
+def _column(values: pa.ChunkedArray, column: Column, definition: Definition, limits: Limits) -> Iterator[Expectation]:
     """Yield at most three rules of one column."""
     rows, missing = len(values), values.null_count
     if rows == 0:
@@ -131,80 +136,83 @@ def _column(values: pa.ChunkedArray, column: Column, definition: Definition) -> 
         yield expect("expect_column_values_to_not_be_null", {"column": column.name}, "Every row has its target.")
     elif column.name == definition.time:
         yield expect("expect_column_values_to_not_be_null", {"column": column.name}, "Every row says when it became true.")
-    elif (allowed := limits.most(missing, rows, MISSING_FLOOR)) < 1:
-        yield expect("expect_column_values_to_not_be_null", {"column": column.name, **_mostly(allowed)},
-                     f"Missing in {missing:,} of {rows:,} rows.", missing=missing, rows=rows)
+    elif (allowed := limits.most(missing, rows, MISSING_FLOOR, seen=missing > 0)) < 1:
+        yield expect("expect_column_values_to_not_be_null", {"column": column.name, **mostly(allowed)},
+                     f"Missing in {missing:,} of {rows:,} rows.", missing=missing, rows=rows, formula=TAIL)
     known = values.drop_null()
     if len(known) < 2:
         return
     counted = pc.value_counts(known)
     counts = dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
     if column.type == "date":
-        yield from _not_constant(column, counts)
+        yield from _not_constant(column, counts, limits)
     elif column.type == "boolean" or (len(counts) <= CATEGORIES.get(column.type, 0) and len(counts) * 3 < len(known)):
-        yield from _categories(column, counts)
+        yield from _categories(column, counts, limits)
     elif column.type == "text":
-        yield from _texts(column, counts)
+        yield from _texts(column, counts, limits)
     else:
-        yield from _amounts(floats(known), column, counts)
+        yield from _amounts(floats(known), column, counts, limits)
 
 
-def _not_constant(column: Column, counts: dict[Any, int]) -> Iterator[Expectation]:
+def _not_constant(column: Column, counts: dict[Any, int], limits: Limits) -> Iterator[Expectation]:
     rows, largest = sum(counts.values()), max(counts.values())
     if limits.certain(rows - largest, rows):
         yield expect("expect_column_unique_value_count_to_be_between", {"column": column.name, "min_value": 2},
                      "It is not the same in every row.", values=len(counts), rows=rows)
 
 
-def _categories(column: Column, counts: dict[Any, int]) -> Iterator[Expectation]:
+def _categories(column: Column, counts: dict[Any, int], limits: Limits) -> Iterator[Expectation]:
     rows, ordered = sum(counts.values()), sorted(counts, key=lambda value: (-counts[value], str(value)))
     if column.type != "boolean":
         # Good (1953): the share of what has not been seen yet is that of what was seen once.
         once = sum(count == 1 for count in counts.values())
         yield expect("expect_column_values_to_be_in_set",
-                     {"column": column.name, "value_set": ordered, **_mostly(limits.most(once, rows, NEW_FLOOR))},
-                     f"{len(counts)} values in {rows:,} rows; a few new ones may come.", seen_once=once, rows=rows)
+                     {"column": column.name, "value_set": ordered, **mostly(limits.most(once, rows, NEW_FLOOR, seen=once > 0))},
+                     f"{len(counts)} values in {rows:,} rows; a few new ones may come.", seen_once=once, rows=rows,
+                     formula=f"{TAIL} of what was seen once (Good-Turing)")
     if not 1 < len(counts) <= MOST_SHARES:
-        yield from _not_constant(column, counts)
+        yield from _not_constant(column, counts, limits)
         return
     weights = [round(counts[value] / rows, 6) for value in ordered]
     yield expect("expect_column_kl_divergence_to_be_less_than",
                  {"column": column.name, "partition_object": {"values": ordered, "weights": [weight / sum(weights) for weight in weights]},
-                  "threshold": limits.farthest(len(counts), rows), "tail_weight_holdout": limits.NEW, "bucketize_data": False},
-                 "The values keep their shares, as far as a small night can tell.", rows=rows)
+                  "threshold": limits.farthest(len(counts), rows), "tail_weight_holdout": NEW, "bucketize_data": False},
+                 "The values keep their shares, as far as a small night can tell.", rows=rows,
+                 formula="chi-squared limit of 2·n·distance (Wilks)")
 
 
-def _texts(column: Column, counts: dict[Any, int]) -> Iterator[Expectation]:
+def _texts(column: Column, counts: dict[Any, int], limits: Limits) -> Iterator[Expectation]:
     rows = sum(counts.values())
     found = shape(counts)
     if found is not None:
-        yield expect(found.type, {"column": column.name, "regex": found.regex, **_mostly(limits.most(found.against, rows, OUTSIDE_FLOOR))},
-                     found.note, against=found.against, rows=rows)
-    yield from _not_constant(column, counts)
+        allowed = limits.most(found.against, rows, OUTSIDE_FLOOR, seen=found.against > 0)
+        yield expect(found.type, {"column": column.name, "regex": found.regex, **mostly(allowed)},
+                     found.note, against=found.against, rows=rows, formula=TAIL)
+    yield from _not_constant(column, counts, limits)
 
 
-def _amounts(values: NDArray[np.float64], column: Column, counts: dict[Any, int]) -> Iterator[Expectation]:
+def _amounts(values: NDArray[np.float64], column: Column, counts: dict[Any, int], limits: Limits) -> Iterator[Expectation]:
     values = np.sort(values[np.isfinite(values)])
     rows = len(values)
     if rows < 2 or values[0] == values[-1]:
         return
     spread = (values[-1] - values[0]) / 10
-    allowed = limits.most(0, rows, OUTSIDE_FLOOR, limits.LEVEL)
+    allowed = limits.most(0, rows, OUTSIDE_FLOOR)
     low, high = float(0.0 if 0 <= values[0] <= spread else values[0] - spread), float(values[-1] + spread)
     whole = column.type == "integer"
     yield expect("expect_column_values_to_be_between",
                  {"column": column.name, "min_value": math.floor(low) if whole else outward(low, up=False),
-                  "max_value": math.ceil(high) if whole else outward(high, up=True), **_mostly(allowed)},
+                  "max_value": math.ceil(high) if whole else outward(high, up=True), **mostly(allowed)},
                  f"Seen from {values[0]:g} to {values[-1]:g}; a tenth of the range is added.",
-                 least=float(values[0]), most=float(values[-1]), rows=rows)
+                 least=float(values[0]), most=float(values[-1]), rows=rows, formula=TAIL)
     usual = max(counts, key=lambda value: counts[value])
     if usual == 0 and counts[usual] > DOMINANT * rows:
-        yield from _mean(values, column, counts)
+        yield from _mean(values, column, counts, limits)
     elif rows >= FEWEST:
-        yield from _quantiles(values, column)
+        yield from _quantiles(values, column, limits)
 
 
-def _mean(values: NDArray[np.float64], column: Column, counts: dict[Any, int]) -> Iterator[Expectation]:
+def _mean(values: NDArray[np.float64], column: Column, counts: dict[Any, int], limits: Limits) -> Iterator[Expectation]:
     """Yield that a mostly empty column of amounts keeps a tenth of its mean; units, sign and constants show there."""
     rows = len(values)
     if values[0] == 0 and limits.certain(rows - counts.get(0, 0), int(1.4 * rows)):
@@ -212,10 +220,10 @@ def _mean(values: NDArray[np.float64], column: Column, counts: dict[Any, int]) -
         yield expect("expect_column_mean_to_be_between", {"column": column.name, "min_value": outward(usual / 10, up=False)},
                      f"The mean was {values.mean():g}, and most values are 0.", mean=float(values.mean()), rows=rows)
     else:
-        yield from _not_constant(column, counts)
+        yield from _not_constant(column, counts, limits)
 
 
-def _quantiles(values: NDArray[np.float64], column: Column) -> Iterator[Expectation]:
+def _quantiles(values: NDArray[np.float64], column: Column, limits: Limits) -> Iterator[Expectation]:
     ranges: list[list[float | None]] = []
     for quantile in QUANTILES:
         low, high = limits.ranks(len(values), quantile)
@@ -226,8 +234,5 @@ def _quantiles(values: NDArray[np.float64], column: Column) -> Iterator[Expectat
         named = {"quantiles": [quantile for quantile, _ in told], "value_ranges": [pair for _, pair in told]}
         yield expect("expect_column_quantile_values_to_be_between", {"column": column.name, "quantile_ranges": named},
                      f"Where a tenth, half and nine tenths of the values lie, as far as {limits.night_of(len(values))} rows can tell.",
-                     quantiles=[float(np.quantile(values, quantile)) for quantile in QUANTILES], rows=len(values))
-
-
-def _mostly(allowed: float) -> dict[str, float]:
-    return {"mostly": math.floor((1 - allowed) * 10_000) / 10_000}
+                     quantiles=[float(np.quantile(values, quantile)) for quantile in QUANTILES], rows=len(values),
+                     formula="hypergeometric ranks")

@@ -13,7 +13,12 @@ Expectation = dict[str, Any]
 
 def expect(kind: str, arguments: dict[str, Any], notes: str, **evidence: Any) -> Expectation:
     """Return an expectation; `evidence` says what the rule was learnt from."""
-    return {"type": kind, "kwargs": arguments, "notes": notes, "severity": "critical", "meta": {"nightgate": evidence} if evidence else {}}
+    return {"type": kind, "kwargs": arguments, "notes": notes, "severity": "critical", "meta": {"nightgate": evidence}}
+
+
+def mostly(allowed: float) -> dict[str, float]:
+    """Return the argument that lets a share of the rows be against a rule."""
+    return {"mostly": math.floor((1 - allowed) * 10_000) / 10_000}
 
 
 def suite(name: str, expectations: Sequence[Expectation], own: dict[str, Any]) -> dict[str, Any]:

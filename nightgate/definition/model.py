@@ -115,9 +115,18 @@ class Evaluation(Strict):
     slices: tuple[str, ...] = Field((), strict=False, description="Columns by which results are shown apart.")
 
 
+NIGHTS = {"week": 7, "month": 30, "quarter": 91, "year": 365}
+
+
 class Gates(Strict):
-    false_stops: Annotated[str, StringConstraints(pattern=r"^\d+ per (week|month|quarter|year)$")] = Field(
+    false_stops: Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,2} per (week|month|quarter|year)$")] = Field(
         "1 per quarter", description="How often a good night may be stopped.")
+
+    @property
+    def nightly(self) -> float:
+        """The good nights of one night that may be stopped: the budget over the nights of its time."""
+        count, _, span = self.false_stops.partition(" per ")
+        return min(int(count) / NIGHTS[span], 0.5)
 
 
 class Promotion(Strict):
@@ -134,8 +143,7 @@ class Promotion(Strict):
         """One-sided level of one night that keeps the budget over its period of independent nights (Šidák)."""
         match = re.fullmatch(r"([\d.]+) % a (\w+)", self.false)
         assert match is not None
-        nights = {"week": 7, "month": 30, "quarter": 91, "year": 365}[match[2]]
-        return float(1.0 - (1.0 - SPENT * float(match[1]) / 100.0) ** (1.0 / nights))
+        return float(1.0 - (1.0 - SPENT * float(match[1]) / 100.0) ** (1.0 / NIGHTS[match[2]]))
 
 
 class Schedule(Strict):

@@ -91,3 +91,20 @@ def test_a_missing_column_cannot_be_accepted(place: Settings, capsys: pytest.Cap
     code, value = said(capsys, "contract", "accept", "credit", "3", "--reason", "x")
 
     assert code == 2 and "cannot be widened" in value["error"]["message"] and rules(place) == before
+
+
+def test_a_contract_is_learnt_from_the_nights_that_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    place = project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        people(seed=seed).to_csv(tmp_path / "data.csv", index=False)
+        code, value = said(capsys, "contract", "learn", "credit")
+        assert code == 2 and "at least 3 nights" in value["error"]["message"]
+        run_plainly(place)
+
+    code, value = said(capsys, "contract", "learn", "credit")
+
+    assert code == 0 and value["runs"] == [1, 2, 3]
+    assert rules(place)[0]["kwargs"] == {"min_value": 400, "max_value": 900}
+    assert (record := run_plainly(place)) is not None and record.verdict in ("promoted", "kept")

@@ -1,0 +1,58 @@
+"""Learning the contracts of a model from its runs: the nights that passed, each with its snapshot and its feature table."""
+
+import contextlib
+import json
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from nightgate.contracts.inference import infer_features, infer_raw
+from nightgate.contracts.learning import FEWEST, Night, learnt, merged, pooled, smallest_of
+from nightgate.contracts.limits import Limits
+from nightgate.datasets import Dataset
+from nightgate.definition.model import Definition
+from nightgate.errors import UsageError
+from nightgate.records import RunRecord, history, run_key
+from nightgate.settings import Settings
+
+MOST_NIGHTS = 60
+PASSED = ("promoted", "kept", "waiting", "rejected", "rolled_back")
+STAGES = {"raw": "collect", "features": "engineer"}
+
+
+def learn(settings: Settings, definition: Definition) -> tuple[dict[str, dict[str, Any]], list[int]]:
+    """Return the suites of raw data and features, and the runs they are learnt from. Raises UsageError for too few nights."""
+    records = _passed(settings, definition.name)
+    if len(records) < FEWEST:
+        raise UsageError(f"A contract is learnt from at least {FEWEST} nights with different data; {definition.name} has {len(records)}.",
+                         remedy="Run more nights; nights that a gate stopped do not count.")
+    found = {boundary: _learnt(settings, definition, records, boundary) for boundary in STAGES}
+    return found, [record.run for record in records]
+
+
+def _passed(settings: Settings, model: str) -> list[RunRecord]:
+    """Return the last runs that passed, one for each snapshot, oldest first."""
+    different = {str((record.dataset or {}).get("sha256")): record for record in history(settings.store, model)
+                 if record.verdict in PASSED and record.dataset is not None}
+    return list(different.values())[-MOST_NIGHTS:]
+
+
+def _learnt(settings: Settings, definition: Definition, records: list[RunRecord], boundary: str) -> dict[str, Any]:
+    with contextlib.ExitStack() as opened, tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
+        datasets = [_dataset(settings, record, boundary) for record in records]
+        nights = [Night(record.run, opened.enter_context(settings.store.local_copy(dataset.uri)), dataset.rows)
+                  for record, dataset in zip(records, datasets, strict=True)]
+        columns = datasets[-1].columns
+        limits = Limits.within(definition.gates.nightly, len(columns), smallest_of(nights))
+        whole = Path(folder) / "pooled.parquet"
+        pooled(nights, whole)
+        suite = infer_raw(whole, definition, columns, as_of=date.fromisoformat(records[-1].as_of), limits=limits) \
+            if boundary == "raw" else infer_features(whole, definition, columns, limits=limits)
+        old = json.loads((settings.contracts_of(definition.name) / f"{boundary}.json").read_text(encoding="utf-8"))
+        return merged(old, learnt(suite, nights, limits))
+
+
+def _dataset(settings: Settings, record: RunRecord, boundary: str) -> Dataset:
+    note = f"{run_key(record.model, record.run)}/notes/{STAGES[boundary]}.json"
+    return Dataset.from_json(settings.store.read_json(note)["dataset"])
