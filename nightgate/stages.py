@@ -1,8 +1,7 @@
 """The stages of a retraining as plain functions: what a flow's tasks call, and what a notebook may call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, time
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,19 +9,17 @@ import numpy as np
 import pandas as pd
 
 from nightgate import decisions, features, leakage, registry, releases, runs, snapshots
-from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.suites import read_suite
-from nightgate.contracts.telling import broken, explain, in_short
 from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition
-from nightgate.errors import ContractBroken, FileMissing, LeakFound, ModelBusy
+from nightgate.errors import FileMissing, LeakFound, ModelBusy
 from nightgate.evaluation.holdout import Rival, metrics_row, predictions_table
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
 from nightgate.profile import profile
-from nightgate.records import CandidateNumbers, GateNumbers, RunRecord
+from nightgate.records import CandidateNumbers, RunRecord
 from nightgate.reports import writing as reports
 from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
@@ -57,36 +54,6 @@ def collect(this: Night) -> Dataset:
         notes.update(dataset=snapshot.dataset, collected=snapshot.as_json(),
                      told=f"{snapshot.dataset.rows:,} rows of {len(snapshot.dataset.columns)} columns")
         return snapshot.dataset
-
-
-def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
-    """Check a boundary's contract; the result says whether the data may pass."""
-    with this.stage(f"gate-{boundary}") as notes:
-        suite = read_suite(this.settings.contracts_of(this.run.model) / f"{boundary}.json")
-        this.settings.store.write(f"contracts/{suite.sha256}.json", suite.content)
-        with this.settings.store.local_copy(dataset.uri) as path, working_folder(this.settings.store) as folder:
-            result = check(suite, path, boundary=boundary, sensitive=frozenset(this.definition.privacy.mask),
-                           quarantine_to=folder if suite.quarantine else None, now=datetime.combine(this.as_of, time()))
-            if result.kept is not None:
-                kept, _ = this.settings.store.put_file(folder / "kept.parquet", folder="snapshots", suffix=".parquet")
-                aside, _ = this.settings.store.put_file(folder / "quarantined.parquet", folder="quarantine", suffix=".parquet")
-                result = replace(result, kept=kept)
-                notes["quarantine"] = aside
-        numbers = GateNumbers(boundary, result.success, result.checks, result.failed + result.errored, result.quarantined,
-                              result.seconds, suite.sha256, broken(result))
-        notes.update(gate=numbers, result=result.as_json(), told=in_short(result))
-        return result
-
-
-def let_pass(this: Night, dataset: Dataset, result: GateResult) -> Dataset:
-    """Return the data that passed; raise ContractBroken with what a person needs to act."""
-    if result.success and result.kept is not None:
-        digest = result.kept.rpartition("/")[2].removesuffix(".parquet")
-        return Dataset(result.kept, digest, dataset.rows - result.quarantined, dataset.columns)
-    if result.success:
-        return dataset
-    message, remedy = explain(result, model=this.run.model)
-    raise ContractBroken(message, remedy=remedy, details={"boundary": result.boundary})
 
 
 def engineer(this: Night, snapshot: Dataset) -> Dataset:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nightgate import stages
+from nightgate import gates, stages
 from nightgate.authoring import Wanted, make
 from nightgate.nights import night
 from nightgate.records import RunRecord
@@ -50,14 +50,14 @@ def project(folder: Path, frame: pd.DataFrame | None = None, *, name: str = "cre
 def run_plainly(place: Settings, name: str = "credit", *, until: str = "conclude", **options: object) -> RunRecord | None:
     """Run one night without Prefect; end as if killed before `until`, if it is not the last stage."""
     with night(place, name, run_id=str(uuid.uuid4()), **options) as this:  # type: ignore[arg-type]
-        snapshot = stages.let_pass(this, data := stages.collect(this), stages.pass_gate(this, "raw", data))
+        snapshot = gates.let_pass(this, data := stages.collect(this), gates.pass_gate(this, "raw", data))
         table = stages.engineer(this, snapshot)
-        stages.let_pass(this, table, stages.pass_gate(this, "features", table))
+        gates.let_pass(this, table, gates.pass_gate(this, "features", table))
         stages.look_for_leaks(this, table)
         names = [stages.train(this, table, each, threads=1) for each in stages.candidates(this)]
         evaluated = stages.evaluate(this, snapshot, table, names)
-        stages.let_pass(this, evaluated.predictions, stages.pass_gate(this, "predictions", evaluated.predictions))
-        stages.let_pass(this, evaluated.metrics, stages.pass_gate(this, "metrics", evaluated.metrics))
+        gates.let_pass(this, evaluated.predictions, gates.pass_gate(this, "predictions", evaluated.predictions))
+        gates.let_pass(this, evaluated.metrics, gates.pass_gate(this, "metrics", evaluated.metrics))
         decision = stages.decide(this, evaluated)
         stages.release(this, table, evaluated)
         stages.register(this, decision, stages.report(this, decision))

@@ -66,19 +66,20 @@ class GateResult:
 
 
 def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] = frozenset(), identity: str | None = None,
-          quarantine_to: Path | None = None, now: datetime | None = None) -> GateResult:
+          quarantine_to: Path | None = None, now: datetime | None = None, released: Path | None = None) -> GateResult:
     """Check a Parquet or CSV file against a contract. Values of `sensitive` columns are never shown.
 
     `identity` is a column whose values name the rows of the examples.
     `now` is the night that bounds such as `now() - timedelta(days=7)` count from, in the time zone of the data; this moment in
     UTC when absent.
+    Rows that are in `released`, a Parquet file, pass unchecked: a person let them out of the quarantine.
     With `quarantine_to` (a folder), rows against row rules are set aside up to the share that the contract allows, if the rest
     then passes: `kept.parquet` and `quarantined.parquet`, the latter with `nightgate_reasons`. Raises FileMissing, and
     DataUnusable when the file cannot be read.
     """
     begin = time.perf_counter()
     now = now or datetime.now(UTC).replace(tzinfo=None)
-    with opened(path) as data:
+    with opened(path, released=released) as data:
         if identity is not None and identity not in data.types:
             raise UsageError(f"{path.name} has no column `{identity}` to name its rows by.",
                              remedy=f"It has {', '.join(list(data.types)[:12])}.")
@@ -86,7 +87,9 @@ def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] 
         found = _result(suite, boundary, data.rows, results)
         if not found.success and quarantine_to is not None and suite.quarantine:
             found = _quarantined(data, suite, found, quarantine_to, lambda path: check(
-                replace(suite, quarantine=0.0), path, boundary=boundary, sensitive=sensitive, identity=identity, now=now))
+                replace(suite, quarantine=0.0), path, boundary=boundary, sensitive=sensitive, identity=identity, now=now,
+                released=released))
+        found = replace(found, rows=data.rows + data.released)
     return replace(found, seconds=time.perf_counter() - begin)
 
 

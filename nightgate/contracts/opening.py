@@ -29,12 +29,16 @@ TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst")
 
 @dataclass(frozen=True)
 class Opened:
-    """A connection that has the view `data`, with the columns' types in the order of the file."""
+    """A connection that has the view `data`, with the columns' types in the order of the file.
+
+    `released` rows of the file are not in `data`: they are in the view `released`, which is there only with them.
+    """
 
     connection: "DuckDBPyConnection"
     types: Types
     rows: int
     source: str
+    released: int = 0
 
     @cached_property
     def few(self) -> frozenset[str]:
@@ -46,9 +50,11 @@ class Opened:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Opened]:
-    """Open a Parquet or CSV file. NaN is missing, as in pandas. Raises FileMissing; DataUnusable when it cannot be read, or when
-    it changed meanwhile."""
+def opened(path: Path, *, released: Path | None = None) -> Iterator[Opened]:
+    """Open a Parquet or CSV file. NaN is missing, as in pandas. Rows that `released`, a Parquet file, holds too are not checked.
+
+    Raises FileMissing; DataUnusable when it cannot be read, or when it changed meanwhile.
+    """
     import duckdb
 
     if not path.is_file():
@@ -59,12 +65,33 @@ def opened(path: Path) -> Iterator[Opened]:
         try:
             source = _as_parquet(connection, path, Path(scratch)) if path.name.casefold().endswith(TEXT_ENDINGS) else path
             types = _view(connection, source)
-            yield Opened(connection, types, int(connection.execute("SELECT count(*) FROM data").fetchall()[0][0]), literal(str(source)))
+            spared = _divided(connection, released, types)
+            yield Opened(connection, types, _count(connection, "data"), literal(str(source)), spared)
         except duckdb.Error as error:
             raise _unreadable(path, error) from None
     after = path.stat()
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise DataUnusable(f"{path.name} changed while it was checked.", remedy="Check it again when nothing writes to it any more.")
+
+
+def _divided(connection: "DuckDBPyConnection", released: Path | None, types: Types) -> int:
+    """Make the view `data` of the rows that are not in a file of released ones, `released` of the others; return their number."""
+    if released is None:
+        connection.execute("CREATE VIEW data AS SELECT * FROM everything")
+        return 0
+    found = f"read_parquet({literal(str(released))})"
+    held = {str(name) for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {found}").fetchall()}
+    if not held >= types.keys():  # the table has other columns now: these rows are not its own
+        return _divided(connection, None, types)
+    same = " AND ".join(f"old.{identifier(name)} IS NOT DISTINCT FROM new.{identifier(name)}" for name in types)
+    for view, word in (("released", ""), ("data", "NOT ")):
+        connection.execute(f"CREATE VIEW {view} AS SELECT * FROM everything AS new "
+                           f"WHERE {word}EXISTS (SELECT 1 FROM {found} AS old WHERE {same})")
+    return _count(connection, "released")
+
+
+def _count(connection: "DuckDBPyConnection", view: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {view}").fetchall()[0][0])
 
 
 def _as_parquet(connection: "DuckDBPyConnection", path: Path, scratch: Path) -> Path:
@@ -92,7 +119,7 @@ def _view(connection: "DuckDBPyConnection", path: Path) -> Types:
     types = {str(name): str(kind) for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
     plain = {name: text for name, kind in types.items() if (text := _plain(identifier(name), kind))}
     replaced = ", ".join(f"{text} AS {identifier(name)}" for name, text in plain.items())
-    connection.execute(f"CREATE VIEW data AS SELECT *{f' REPLACE ({replaced})' if replaced else ''} FROM {source}")
+    connection.execute(f"CREATE VIEW everything AS SELECT *{f' REPLACE ({replaced})' if replaced else ''} FROM {source}")
     return {name: "TIMESTAMP" if kind == "TIMESTAMP WITH TIME ZONE" else kind for name, kind in types.items()}
 
 

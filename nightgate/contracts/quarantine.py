@@ -24,7 +24,8 @@ def set_aside(data: Opened, rules: Mapping[str, RowRule], share: float, folder: 
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     reasons = ", ".join(f"CASE WHEN {test} THEN {literal(words)} END" for words, test in against.items())
-    _write(data, f"SELECT * FROM data WHERE NOT ({whole})", folder / KEPT)
+    spared = " UNION ALL BY NAME SELECT * FROM released" if data.released else ""
+    _write(data, f"SELECT * FROM data WHERE NOT ({whole}){spared}", folder / KEPT)
     _write(data, f"SELECT *, list_filter([{reasons}], lambda x: x IS NOT NULL) AS {REASONS} FROM data WHERE {whole}", folder / ASIDE)
     return count
 

@@ -1,0 +1,71 @@
+"""The gates of a run: contracts between its stages, and the quarantine of the rows that they set aside."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, time
+from pathlib import Path
+
+from nightgate.contracts.gate import GateResult, check
+from nightgate.contracts.quarantine import ASIDE, KEPT
+from nightgate.contracts.suites import read_suite
+from nightgate.contracts.telling import broken, explain, in_short
+from nightgate.datasets import Dataset
+from nightgate.errors import ContractBroken
+from nightgate.nights import Night
+from nightgate.records import GateNumbers, RunRecord, run_key
+from nightgate.spool import working_folder
+from nightgate.store import Store
+
+
+def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
+    """Check a boundary's contract; the result says whether the data may pass."""
+    with this.stage(f"gate-{boundary}") as notes:
+        suite = read_suite(this.settings.contracts_of(this.run.model) / f"{boundary}.json")
+        this.settings.store.write(f"contracts/{suite.sha256}.json", suite.content)
+        with this.settings.store.local_copy(dataset.uri) as path, working_folder(this.settings.store) as folder, \
+                released(this.settings.store, this.run.model, boundary) as spared:
+            result = check(suite, path, boundary=boundary, sensitive=frozenset(this.definition.privacy.mask), released=spared,
+                           quarantine_to=folder if suite.quarantine else None, now=datetime.combine(this.as_of, time()))
+            if result.kept is not None:
+                kept, _ = this.settings.store.put_file(folder / KEPT, folder="snapshots", suffix=".parquet")
+                aside, _ = this.settings.store.put_file(folder / ASIDE, folder="quarantine", suffix=".parquet")
+                result = replace(result, kept=kept)
+                notes["quarantine"] = aside
+        numbers = GateNumbers(boundary, result.success, result.checks, result.failed + result.errored, result.quarantined,
+                              result.seconds, suite.sha256, broken(result))
+        notes.update(gate=numbers, result=result.as_json(), told=in_short(result))
+        return result
+
+
+def let_pass(this: Night, dataset: Dataset, result: GateResult) -> Dataset:
+    """Return the data that passed; raise ContractBroken with what a person needs to act."""
+    if result.success and result.kept is not None:
+        digest = result.kept.rpartition("/")[2].removesuffix(".parquet")
+        return Dataset(result.kept, digest, dataset.rows - result.quarantined, dataset.columns)
+    if result.success:
+        return dataset
+    message, remedy = explain(result, model=this.run.model)
+    raise ContractBroken(message, remedy=remedy, details={"boundary": result.boundary})
+
+
+def quarantined(store: Store, record: RunRecord) -> dict[str, str]:
+    """Return the addresses of the rows that a run's gates set aside, by boundary."""
+    notes = {gate.boundary: store.read_json(f"{run_key(record.model, record.run)}/notes/gate-{gate.boundary}.json")
+             for gate in record.gates if gate.quarantined}
+    return {boundary: str(note["quarantine"]) for boundary, note in notes.items()}
+
+
+@contextlib.contextmanager
+def released(store: Store, model: str, boundary: str) -> Iterator[Path | None]:
+    """Give the file of the rows that a person let out of a boundary's quarantine, None where there are none."""
+    key = released_key(model, boundary)
+    if not store.exists(key):
+        yield None
+        return
+    with store.local_copy(store.address(key)) as path:
+        yield path
+
+
+def released_key(model: str, boundary: str) -> str:
+    return f"runs/{model}/released/{boundary}.parquet"
