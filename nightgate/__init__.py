@@ -12,6 +12,9 @@ __all__ = ["open"]
 # GNU's OpenMP reads this once, when scikit-learn loads it.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+# Great Expectations reports its use to its makers otherwise.
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
 
 def open(name: str) -> "Model":  # noqa: A001 - `nightgate.open("credit")` is how people say it
     """Open a model of the project: `nightgate.open("credit").run().verdict`."""

@@ -9,7 +9,18 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from nightgate.cli import authoring, changing, contracts, drilling, gating, operating, quarantine, reading, running
+from nightgate.cli import (
+    authoring,
+    changing,
+    contracts,
+    documenting,
+    drilling,
+    gating,
+    operating,
+    quarantine,
+    reading,
+    running,
+)
 from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
 
@@ -57,7 +68,7 @@ def parser() -> Parser:
     whole = Parser(prog="nightgate", description="Retrain models every night and let nothing through that was not checked.")
     whole.add_argument("--version", action="version", version=_version())
     commands = Commands(whole.add_subparsers(metavar="COMMAND", required=True, title="commands"))
-    for part in (authoring, gating, contracts, drilling, quarantine, running, reading, changing, operating):
+    for part in (authoring, gating, contracts, drilling, quarantine, documenting, running, reading, changing, operating):
         part.add(commands)
     return whole
 
