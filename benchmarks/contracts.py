@@ -2,17 +2,18 @@
 
 import os
 import tempfile
-from datetime import date, datetime, time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.claims import Claim, report
-from benchmarks.halves import halved
+from benchmarks.halves import Halves, halved
 from benchmarks.real_data import SETS, DataSet
+from nightgate import features
 from nightgate.contracts.gate import check
-from nightgate.contracts.suites import Suite
+from nightgate.datasets import Dataset
+from nightgate.store import sha256_of
 
 NIGHTS = 200
 
@@ -30,19 +31,24 @@ def measure(quick: bool) -> list[Claim]:
 
 def _stops(each: DataSet, data: Path, folder: Path, nights: int) -> list[Claim]:
     halves = halved(each, data, folder)
-    suite, claims = halves.raw, []
+    claims = []
     for rows in (500, 5_000):
         size = min(rows, int(0.8 * len(halves.other)))
-        stopped = sum(not _night(halves.night(size, seed), folder, suite, halves.as_of) for seed in range(nights))
+        stopped = sum(not _passes(halves, halves.night(size, seed), folder) for seed in range(nights))
         claims.append(Claim(f"{each.name}: clean nights of {size:,} rows stopped", stopped / nights, 0.02))
         if size < rows:
             break
     return claims
 
 
-def _night(rows: pa.Table, folder: Path, suite: Suite, as_of: date) -> bool:
-    pq.write_table(rows, folder / "night.parquet")
-    return check(suite, folder / "night.parquet", boundary="raw", now=datetime.combine(as_of, time())).success
+def _passes(halves: Halves, rows: pa.Table, folder: Path) -> bool:
+    """Return whether rows pass the raw contract, and what is made of them that of the features."""
+    path, now = folder / "night.parquet", halves.now(rows)
+    pq.write_table(rows, path)
+    if not check(halves.raw, path, boundary="raw", now=now).success:
+        return False
+    table = features.engineer(halves.definition, halves.settings, Dataset(str(path), sha256_of(path), len(rows), halves.columns))
+    return check(halves.engineered, Path(table.uri), boundary="features", now=now).success
 
 
 if __name__ == "__main__":

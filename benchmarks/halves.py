@@ -1,7 +1,7 @@
 """A data set cut into two halves by chance: contracts are inferred from one, nights are drawn from the other."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,12 @@ class Halves:
     engineered: Suite
     one: pa.Table
     other: pa.Table
+
+    def now(self, rows: pa.Table) -> datetime:
+        """Return the midnight after the newest of these rows: rows drawn by chance from years have no other night of their own."""
+        if self.definition.time is None:
+            return datetime.combine(self.as_of, time())
+        return datetime.combine(pc.max(rows[self.definition.time]).as_py().date() + timedelta(days=1), time())
 
     def night(self, rows: int, seed: int, *, of: pa.Table | None = None) -> pa.Table:
         """Draw rows of the other half, or of another table, without replacement, in the order of the file."""

@@ -6,7 +6,6 @@ Nights are drawn from one half of each data set; the contracts are learnt from 2
 import json
 import os
 import tempfile
-from datetime import datetime, time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -60,9 +59,9 @@ def _learnt(halves: Halves, folder: Path, size: int) -> Suite:
 
 
 def _passes(suite: Suite, halves: Halves, folder: Path, rows: int, seed: int) -> bool:
-    pq.write_table(halves.night(rows, 10_000 + seed), folder / "night.parquet")
-    found = check(suite, folder / "night.parquet", boundary="raw", now=datetime.combine(halves.as_of, time()))
-    return found.success
+    night = halves.night(rows, 10_000 + seed)
+    pq.write_table(night, folder / "night.parquet")
+    return check(suite, folder / "night.parquet", boundary="raw", now=halves.now(night)).success
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from nightgate.contracts.gate import CheckResult
 
 
+OF_NULLS = ("expect_column_values_to_be_null", "expect_column_values_to_not_be_null")
+"""Rules to which a missing value is a value."""
+
+
 def evaluate(checks: Sequence[Check], data: Opened, sensitive: frozenset[str]) -> Iterator["CheckResult"]:
     """Evaluate checks on pandas frames of their columns and rows; import the library only now, since that takes seconds.
 
@@ -40,7 +44,7 @@ def evaluate(checks: Sequence[Check], data: Opened, sensitive: frozenset[str]) -
         if raised:
             yield of(each, error="raised", found=f"the check could not run: {raised.split(':')[0] if hidden else raised[:200]}")
         else:
-            yield of(each, _finding(result, frame, hidden), examples=_examples(result, hidden))
+            yield of(each, _finding(each, result, frame, hidden), examples=_examples(result, hidden))
 
 
 def _frame(each: Check, data: Opened) -> "pd.DataFrame":
@@ -50,23 +54,31 @@ def _frame(each: Check, data: Opened) -> "pd.DataFrame":
     return frame
 
 
-def _finding(result: Any, frame: "pd.DataFrame", hidden: bool) -> Finding:
+def _finding(each: Check, result: Any, frame: "pd.DataFrame", hidden: bool) -> Finding:
     from nightgate.contracts.gate import MASK
 
     found = result.result or {}
-    evaluated = int(found.get("element_count", len(frame))) - int(found.get("missing_count") or 0)
-    if frame.isna().all().any():  # figures of nothing have no counts of their own
-        evaluated = 0
+    evaluated = len(frame)
+    if each.type not in OF_NULLS:  # figures of nothing have no counts of their own
+        evaluated = 0 if frame.isna().all().any() else evaluated - int(found.get("missing_count") or 0)
     unexpected = int(found.get("unexpected_count") or 0)
     told = MASK if hidden else str(found.get("observed_value", "so it is"))[:200]
     return Finding(bool(result.success), f"{unexpected:,} of {evaluated:,} rows against it" if unexpected else told, evaluated, unexpected)
 
 
-def _examples(result: Any, hidden: bool) -> tuple[str, ...]:
+def _examples(result: Any, hidden: bool) -> tuple[Any, ...]:
     from nightgate.contracts.gate import EXAMPLES, MASK
 
     values = (result.result or {}).get("partial_unexpected_list") or []
-    return tuple(MASK if hidden else str(value)[:80] for value in values[:EXAMPLES])
+    return tuple(MASK if hidden else _plain(value) for value in values[:EXAMPLES])
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of any of the library's kinds as the gate shows its own."""
+    if isinstance(value, tuple | list | dict):
+        return ", ".join(str(_plain(each)) for each in (value.values() if isinstance(value, dict) else value))
+    value = value.item() if hasattr(value, "item") else value
+    return value if isinstance(value, int | float | bool) else str(value)[:80]
 
 
 def _raised(information: Any) -> str:
