@@ -13,7 +13,7 @@ from nightgate.contracts.telling import broken, explain, in_short
 from nightgate.datasets import Dataset
 from nightgate.errors import ContractBroken
 from nightgate.nights import Night
-from nightgate.records import GateNumbers, RunRecord, run_key
+from nightgate.records import GateNumbers, RunRecord, read_record, run_key, run_numbers
 from nightgate.spool import working_folder
 from nightgate.store import Store
 
@@ -46,7 +46,23 @@ def let_pass(this: Night, dataset: Dataset, result: GateResult) -> Dataset:
     if result.success:
         return dataset
     message, remedy = explain(result, model=this.run.model)
-    raise ContractBroken(message, remedy=remedy, details={"boundary": result.boundary})
+    raise ContractBroken(f"{message}\n{_since(this, result)}", remedy=remedy, details={"boundary": result.boundary})
+
+
+def _since(this: Night, result: GateResult) -> str:
+    """Say since which run the rules that failed have been failing, and which one kept them last."""
+    rules = tuple(f"{each.sentence}:" for each in result.results if not each.success and each.severity == "critical")
+    first = None
+    for number in reversed([number for number in run_numbers(this.settings.store, this.run.model) if number < this.run.run]):
+        record = read_record(this.settings.store, this.run.model, number)
+        gate = next((gate for gate in record.gates if gate.boundary == result.boundary), None)
+        if gate is None:
+            continue  # it ended before this gate
+        if not any(each.startswith(rules) for each in gate.broken):
+            since = f"broken since run {first.run}, as of {first.as_of}" if first else "broken now for the first time"
+            return f"Kept in run {record.run}, as of {record.as_of}; {since}."
+        first = record
+    return f"Broken since run {first.run}, as of {first.as_of}, and never kept before." if first else "No run was checked before this one."
 
 
 def quarantined(store: Store, record: RunRecord) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Row conditions in a small grammar of their own: Great Expectations hands them to code that can write files.
 
     condition := and ("or" and)*        and := not ("and" not)*        not := "not" not | "(" condition ")" | test
-    test      := column op value | column ["not"] "in" (value, …) | column "is" ["not"] "null" | column ".notNull()" …
+    test      := sum op value | sum op sum | column ["not"] "in" (value, …) | column "is" ["not"] "null" | column ".notNull()" …
+    sum       := column (("+" | "-") column)*
     column    := name | `name` | col("name") | "name"
 
 The objects that newer versions write are understood too. A comparison with a missing value is false, as in pandas: `x != 1`
@@ -20,7 +21,7 @@ LONGEST = 2_000
 DEEPEST = 30
 _TOKEN = re.compile(r"""\s*(?:(?P<col>col\(\s*(?:"([^"]*)"|'([^']*)')\s*\))|(?P<quoted>`([^`]+)`)
     |(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
-    |(?P<sign><=|>=|==|!=|<>|=|<|>|\(|\)|\[|\]|,|&|\||~|\.)|(?P<word>[^\W\d][\w]*))""", re.VERBOSE)
+    |(?P<sign><=|>=|==|!=|<>|=|<|>|\(|\)|\[|\]|,|&|\||~|\.|\+|-)|(?P<word>[^\W\d][\w]*))""", re.VERBOSE)
 _SIGNS = {"==": "=", "=": "=", "!=": "IS DISTINCT FROM", "<>": "IS DISTINCT FROM", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _NULLS = {"isnull": "IS NULL", "isna": "IS NULL", "notnull": "IS NOT NULL", "notna": "IS NOT NULL"}
 
@@ -173,10 +174,27 @@ class _Parser:
         negated = self.take("not")
         if self.take("in"):
             return membership(column, self.values(), negated=negated)
+        whole = self.more(column)
         sign = self.next()
         if negated or sign.text not in _SIGNS:
             raise self.lost()
-        return comparison(column, sign.text, self.value())
+        if not self.names_column():
+            return comparison(whole, sign.text, self.value())
+        other = self.more(self.column())
+        if _SIGNS[sign.text] == "IS DISTINCT FROM":  # of two missing values, too, as in pandas
+            return f"(NOT (({whole} = {other}) IS TRUE))"
+        return comparison(whole, sign.text, other)
+
+    def more(self, column: str) -> str:
+        """Return a sum that begins with a column."""
+        parts = [column]
+        while (sign := self.peek()) in ("+", "-") and self.take(sign):
+            parts += [sign, self.column()]
+        return column if len(parts) == 1 else f"({' '.join(parts)})"
+
+    def names_column(self) -> bool:
+        kind = self.tokens[self.place].kind if self.place < len(self.tokens) else ""
+        return kind in ("col", "quoted") or (kind == "word" and self.peek() not in ("true", "false"))
 
     def column(self) -> str:
         token = self.next()

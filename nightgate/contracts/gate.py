@@ -83,7 +83,8 @@ def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] 
         if identity is not None and identity not in data.types:
             raise UsageError(f"{path.name} has no column `{identity}` to name its rows by.",
                              remedy=f"It has {', '.join(list(data.types)[:12])}.")
-        results = tuple(_results(data, replace(suite, checks=tuple(at(each, now) for each in suite.checks)), sensitive, identity))
+        asked = replace(suite, checks=tuple(at(each, now, suite.folder) for each in suite.checks))
+        results = tuple(_results(data, asked, sensitive, identity))
         found = _result(suite, boundary, data.rows, results)
         if not found.success and quarantine_to is not None and suite.quarantine:
             found = _quarantined(data, suite, found, quarantine_to, lambda path: check(

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nightgate.contracts.dependencies import determined, sums
 from nightgate.contracts.freshness import freshness
 from nightgate.contracts.limits import NEW, Limits
 from nightgate.contracts.tables import floats, keys, pairs
@@ -62,7 +63,8 @@ def infer_raw(path: Path, definition: Definition, columns: Sequence[Column], *, 
             found += _column(table[column.name], column, definition, limits)
         if column.name == definition.time:
             found += freshness(column.name, table[column.name], as_of)
-    found += pairs(table, [column for column in used if column.name not in (*definition.entity, definition.target)])
+    plain = [column for column in used if column.name not in (*definition.entity, definition.target)]
+    found += [*pairs(table, plain), *sums(table, plain), *determined(table, plain, limits)]
     # A column without a value says nothing of its type yet: pinned as text it would turn later numbers into text.
     meta = {"columns": {column.name: column.type for column in columns if table[column.name].null_count < len(table)},
             "rows": rows, "nights": 1, "quarantine": 0.0}

@@ -35,7 +35,13 @@ ELSEWHERE = {"expect_query_results_to_match_comparison": "it compares with anoth
              "expect_table_row_count_to_equal_other_table": "it compares with another table"}
 IGNORED = ("both_values_are_missing", "either_value_is_missing", "neither", "all_values_are_missing", "any_value_is_missing", "never")
 NOW = re.compile(r"\s*now\(\)\s*(?:([+-])\s*timedelta\(\s*(weeks|days|hours)\s*=\s*(\d{1,5})\s*\)\s*)?")
-"""The parameter of the library that is understood: a time counted from the night."""
+"""A parameter of the library that is understood: a time counted from the night."""
+
+FILE = re.compile(r"""\s*file\(\s*(['"])(?P<path>(?![/~\\])[^'"]+\.(?:csv|parquet))\1\s*,\s*(['"])(?P<column>[^'"]+)\3\s*\)\s*""",
+                  re.IGNORECASE)
+"""The other one: the values of a column of another file, `file('../reference/cities.csv', 'name')`, beside the suite."""
+
+OF_A_FILE = ("expect_column_values_to_be_in_set", "expect_column_values_to_not_be_in_set")
 
 NAMES = "int64, float64, str, bool or datetime64"
 QUERY = re.compile(r"\s*select\s+\*\s+from\s+\{batch\}\s+where\s+(.+?)\s*;?\s*", re.IGNORECASE | re.DOTALL)
@@ -159,7 +165,7 @@ ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("column_list", "column_set", "like_pattern_list"), (_is_texts, "a list of texts, not empty: else it always passes")),
     "regex_list": (lambda value: _is_texts(value) and all(map(_is_regex, value)), "a list of regular expressions"),
     "regex": (_is_regex, "a regular expression"),
-    "value_set": (lambda value: isinstance(value, list) and any(each is not None for each in value),
+    "value_set": (lambda value: _is_file(value) or (isinstance(value, list) and any(each is not None for each in value)),
                   "a list with values: without one it always passes, or never"),
     "value_pairs_set": (lambda value: isinstance(value, list) and {len(each) if isinstance(each, list) else 0 for each in value} == {2},
                         "a list of pairs"),
@@ -178,6 +184,10 @@ ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 """What each argument may be; a value that is not is refused."""
 
 
+def _is_file(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"$PARAMETER"} and FILE.fullmatch(str(value["$PARAMETER"])) is not None
+
+
 def _of_values(name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, (allowed, told) in ALLOWED.items():
         if key in given and not allowed(given[key]):
@@ -186,6 +196,8 @@ def _of_values(name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]
         yield from _of_bounds(given)
     if "value" in given and not (isinstance(given["value"], int) and given["value"] >= 0):
         yield "value", f"found {given['value']!r}; allowed: a whole number from 0"
+    if isinstance(given.get("value_set"), dict) and name not in OF_A_FILE:
+        yield "value_set", f"found another file; only {' and '.join(OF_A_FILE)} look into one"
     if "quantile_ranges" in given:
         yield from _of_quantiles(given["quantile_ranges"])
     if "row_condition" in given:

@@ -7,7 +7,7 @@ kind gets past this file. Reading needs neither Great Expectations nor DuckDB.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class Suite:
     meta: Mapping[str, Any] = field(default_factory=dict)
     content: bytes = b""
     quarantine: float = 0.0
+    folder: Path = Path()
+    """Where the files are that its rules name."""
 
     @property
     def sha256(self) -> str:
@@ -72,7 +74,7 @@ def read_suite(path: Path) -> Suite:
     except (ValueError, RecursionError) as error:
         raise SuiteError(f"{place} is no suite: {bounded(str(error), 300)}.",
                          remedy="It must be one JSON object, as Great Expectations writes it.") from None
-    suite = parse_suite(value, place=place, content=content)
+    suite = replace(parse_suite(value, place=place, content=content), folder=path.parent)
     own = f"{path.parent.name}.{path.stem}"
     if path.parent.parent.name == "data_contracts" and "nightgate" in suite.meta and "." in suite.name and suite.name != own:
         raise _refused(place, [f"name: found `{suite.name}`, the contract of another model or boundary; here stands `{own}`"])

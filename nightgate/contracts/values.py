@@ -4,14 +4,16 @@ DuckDB would cast: `'5' < 3` is answered there, and text in a column of numbers 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from nightgate.contracts.conditions import identifier, literal
 from nightgate.contracts.families import Family, Types, family
-from nightgate.contracts.mistakes import NOW
+from nightgate.contracts.mistakes import FILE, NOW
 from nightgate.contracts.suites import Check
+from nightgate.errors import FileMissing
 
 NUMERIC: tuple[Family, ...] = ("integer", "number", "boolean")
 
@@ -20,11 +22,41 @@ class Misfit(Exception):
     """A rule that cannot be asked of a column of this type."""
 
 
-def at(check: Check, now: datetime) -> Check:
-    """Return a check whose bounds that count from `now()` are dates."""
-    dated = {key: _dated(value["$PARAMETER"], now) for key, value in check.arguments.items()
+@dataclass(frozen=True)
+class Listed:
+    """The values of a column of another file."""
+
+    path: Path
+    column: str
+
+    def __str__(self) -> str:
+        return f"the values of `{self.column}` in {self.path.name}"
+
+    @property
+    def sql(self) -> str:
+        name = literal(str(self.path))
+        table = f"read_csv({name}, sample_size=-1, header=true)" if self.path.suffix.casefold() == ".csv" else f"read_parquet({name})"
+        return f"SELECT {identifier(self.column)} FROM {table} WHERE {identifier(self.column)} IS NOT NULL"
+
+
+def at(check: Check, now: datetime, folder: Path) -> Check:
+    """Return a check with its parameters' values: dates that count from `now()`, columns of files beside the suite.
+
+    Raises FileMissing for a file that is not there.
+    """
+    found = {key: _parameter(value["$PARAMETER"], now, folder) for key, value in check.arguments.items()
              if isinstance(value, dict) and "$PARAMETER" in value}
-    return replace(check, arguments={**check.arguments, **dated}) if dated else check
+    return replace(check, arguments={**check.arguments, **found}) if found else check
+
+
+def _parameter(parameter: str, now: datetime, folder: Path) -> "str | Listed":
+    if (match := FILE.fullmatch(parameter)) is None:
+        return _dated(parameter, now)
+    path = folder / match["path"]
+    if not path.is_file():
+        raise FileMissing(f"A rule looks into {match['path']}, which is not there.",
+                          remedy=f"It is looked for beside the suite, as {path}.")
+    return Listed(path, match["column"])
 
 
 def _dated(parameter: str, now: datetime) -> str:
@@ -92,7 +124,9 @@ def members(values: Sequence[Any], kind: Family | None) -> list[Any]:
     return list(dict.fromkeys(value for value in values if isinstance(value, int | float)))
 
 
-def is_in(sql: str, values: Sequence[Any], kind: Family | None) -> str:
+def is_in(sql: str, values: "Sequence[Any] | Listed", kind: Family | None) -> str:
+    if isinstance(values, Listed):
+        return f"{sql} IN ({values.sql})"
     found = members(values, kind)
     listed = ", ".join(map(literal, found))
     if not found:

@@ -108,3 +108,12 @@ def test_a_contract_is_learnt_from_the_nights_that_passed(tmp_path: Path, monkey
     assert code == 0 and value["runs"] == [1, 2, 3]
     assert rules(place)[0]["kwargs"] == {"min_value": 400, "max_value": 900}
     assert (record := run_plainly(place)) is not None and record.verdict in ("promoted", "kept")
+
+
+def test_a_broken_contract_says_since_when(place: Settings) -> None:
+    told = json.loads((Path(place.store_url) / "runs/credit/2/record.json").read_text())["error"]["message"]
+    with pytest.raises(ContractBroken) as again:
+        run_plainly(place)
+
+    assert told.endswith("; broken now for the first time.") and "Kept in run 1, as of " in told
+    assert "Kept in run 1, as of " in again.value.message and "; broken since run 2, as of " in again.value.message

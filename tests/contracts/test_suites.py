@@ -100,13 +100,14 @@ def test_the_table_of_expectations_is_the_librarys_registry() -> None:
 @pytest.mark.parametrize(("text", "sql"), [
     ("x > 3", '(("x" > 3) IS TRUE)'), ('col("a b").notNull()', '("a b" IS NOT NULL)'), ("`a` is null", '("a" IS NULL)'),
     ("a == 'it\\'s' and not b in (1, 2)", "(((\"a\" = 'it''s') IS TRUE) AND (NOT ((\"b\" IN (1, 2)) IS TRUE)))"),
+    ("a - `b c` > 0.5", '((("a" - "b c") > 0.5) IS TRUE)'), ("x != y", '(NOT (("x" = "y") IS TRUE))'),
     ("x != true or (y <= -1.5)", '(("x" IS DISTINCT FROM TRUE) OR (("y" <= -1.5) IS TRUE))')])
 def test_conditions_become_quoted_sql(text: str, sql: str) -> None:
     assert parse_condition(text).sql == sql
 
 
 @pytest.mark.parametrize("text", ["", "x", "x >", "x.to_csv('f')", "__import__('os').system('x')", "x > 3; DROP TABLE data", "@x > 1",
-                                  "x > y", "x > 3 --", "x in ()", "a" * 3_000, 3])
+                                  "x > 3 + 1", "x +", "x > 3 --", "x in ()", "a" * 3_000, 3])
 def test_anything_else_is_no_condition(text: object) -> None:
     with pytest.raises(SuiteError):
         parse_condition(text)
