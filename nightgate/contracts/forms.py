@@ -143,6 +143,8 @@ class Quantiles:
 
     def judge(self, answers: Sequence[Any], mostly: float) -> Finding:
         rows = int(answers[0] or 0)
+        if rows == 0:
+            return Finding(False, "", 0)
         wrong = []
         for (quantile, low, high), below, above in zip(self.bounds, answers[1::2], answers[2::2], strict=True):
             rank = round((rows - 1) * quantile)

@@ -97,15 +97,20 @@ def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] 
 def _quarantined(data: Opened, suite: Suite, before: GateResult, folder: Path, again: Callable[[Path], GateResult]) -> GateResult:
     """Return the result of the rows that pass when those against row rules are set aside; of all rows, if that does not help.
 
-    Rules that held by their share of all rows may not hold for the rest: rows against these are set aside then, too.
+    A night that is damaged somewhere is looked at everywhere: rows of a kind that was never seen go aside with those against
+    the rules that failed, if the share allows. Rules that held by their share of all rows may not hold for the rest: rows
+    against these are set aside then, too.
     """
     found, against = before, set[str]()
+    strange = {sentence(each): form for each in suite.checks if never_seen(each) and isinstance(form := form_of(each, data), RowRule)}
     while not found.success:
         failing = {each.place for each in found.results if not each.success and each.severity == "critical"} - against
         against |= failing
         forms = {sentence(each): form_of(each, data) for each in suite.checks if each.place in against}
         rules = {words: form for words, form in forms.items() if isinstance(form, RowRule)}
-        aside = set_aside(data, rules, suite.quarantine, folder) if failing and len(rules) == len(against) else 0
+        aside = 0
+        if failing and len(rules) == len(against):
+            aside = set_aside(data, {**strange, **rules}, suite.quarantine, folder) or set_aside(data, rules, suite.quarantine, folder)
         if aside == 0:
             discard(folder)
             return before
@@ -113,6 +118,12 @@ def _quarantined(data: Opened, suite: Suite, before: GateResult, folder: Path, a
     told = tuple(now if first.success else replace(first, success=True, found=f"{first.found}: set aside")
                  for now, first in zip(found.results, before.results, strict=True))
     return replace(found, rows=before.rows, quarantined=aside, kept=str(folder / KEPT), results=told)
+
+
+def never_seen(each: Check) -> bool:
+    """Return whether no row was against a rule when it was learnt, by the evidence in its meta."""
+    seen = each.meta.get("nightgate") or {}
+    return "rows" in seen and not any(seen.get(key) for key in ("missing", "against", "seen_most"))
 
 
 def _result(suite: Suite, boundary: str, rows: int, results: tuple[CheckResult, ...]) -> GateResult:

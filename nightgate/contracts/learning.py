@@ -113,7 +113,7 @@ def _with(each: Expectation, arguments: dict[str, Any], seen: Sequence[Any]) -> 
 def _extremes(seen: Sequence[Any]) -> dict[str, Any]:
     least, most = (min(seen), max(seen)) if not isinstance(seen[0], list) else (list(map(min, zip(*seen, strict=True))),
                                                                                list(map(max, zip(*seen, strict=True))))
-    return {"least": least, "most": most}
+    return {"seen_least": least, "seen_most": most}
 
 
 def _counted(nights: Sequence[Night], limits: Limits) -> Expectation:

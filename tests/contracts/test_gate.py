@@ -220,3 +220,29 @@ def test_dates_and_truths_are_compared_with_their_like(expectation: dict[str, An
     DATES.to_parquet(tmp_path / "data.parquet", index=False)
 
     assert check(suite(expectation), tmp_path / "data.parquet", boundary="raw", now=NIGHT).success is holds
+
+
+@pytest.mark.parametrize("one", [
+    expect("column_quantile_values_to_be_between", column="x", quantile_ranges={"quantiles": [0.1, 0.9], "value_ranges": [[0, 1], [0, 1]]}),
+    expect("column_kl_divergence_to_be_less_than", column="x", partition_object={"values": [1, 2], "weights": [0.5, 0.5]}, threshold=1),
+    expect("column_values_to_be_between", column="x", max_value=3), expect("column_mean_to_be_between", column="x", max_value=3),
+    expect("column_values_to_be_unique", column="x"), expect("column_unique_value_count_to_be_between", column="x", max_value=3),
+    expect("column_proportion_of_unique_values_to_be_between", column="x", max_value=1)])
+def test_a_column_without_a_value_is_not_evaluated(one: dict[str, Any], tmp_path: Path) -> None:
+    result = gated(tmp_path, suite(one), pd.DataFrame({"x": pd.array([None, None], dtype="Int64"), "y": [1, 2]}))
+    assert not result.success and result.results[0].error == "not evaluated"
+
+
+def test_a_damaged_night_is_looked_at_everywhere(tmp_path: Path) -> None:
+    evidence = {"meta": {"nightgate": {"rows": 100, "missing": 0}}}
+    rules = [expect("column_values_to_be_between", column="x", max_value=10),
+             expect("column_values_to_not_be_null", column="t", mostly=0.5) | evidence,
+             expect("column_values_to_not_be_null", column="u", mostly=0.5) | {"meta": {"nightgate": {"rows": 100, "missing": 3}}}]
+    good = pd.DataFrame({"x": [1, 2, 3, 4, 5], "t": ["a", None, "c", "d", "e"], "u": ["a", "b", None, "d", "e"]})
+
+    calm = gated(tmp_path, suite(*rules, quarantine=0.5), good, quarantine_to=tmp_path / "calm")
+    damaged = gated(tmp_path, suite(*rules, quarantine=0.5), good.assign(x=[1, 2, 3, 4, 50]), quarantine_to=tmp_path / "damaged")
+    narrow = gated(tmp_path, suite(*rules, quarantine=0.2), good.assign(x=[1, 2, 3, 4, 50]), quarantine_to=tmp_path / "narrow")
+
+    assert (calm.quarantined, damaged.quarantined, narrow.quarantined) == (0, 2, 1)
+    assert damaged.success and set(pd.read_parquet(tmp_path / "damaged" / "quarantined.parquet")["x"]) == {2, 50}
