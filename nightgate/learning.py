@@ -3,10 +3,15 @@
 import contextlib
 import json
 import tempfile
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nightgate.contracts.freshness import freshness_of
 from nightgate.contracts.inference import infer_features, infer_raw
 from nightgate.contracts.learning import FEWEST, Night, learnt, merged, pooled, smallest_of
 from nightgate.contracts.limits import Limits
@@ -49,8 +54,19 @@ def _learnt(settings: Settings, definition: Definition, records: list[RunRecord]
         pooled(nights, whole)
         suite = infer_raw(whole, definition, columns, as_of=date.fromisoformat(records[-1].as_of), limits=limits) \
             if boundary == "raw" else infer_features(whole, definition, columns, limits=limits)
+        if boundary == "raw" and definition.time is not None:
+            suite = _fresh(suite, definition.time, nights, records, limits)
         old = json.loads((settings.contracts_of(definition.name) / f"{boundary}.json").read_text(encoding="utf-8"))
         return merged(old, learnt(suite, nights, limits))
+
+
+def _fresh(suite: dict[str, Any], name: str, nights: list[Night], records: list[RunRecord], limits: Limits) -> dict[str, Any]:
+    """Return a suite whose rule of freshness follows from how old the newest row was when each night began."""
+    newest = [pc.max(pc.cast(pq.read_table(night.path, columns=[name])[name], pa.timestamp("us"))).as_py() for night in nights]
+    ages = [(datetime.fromisoformat(record.as_of) - moment).total_seconds() / 3600 for record, moment in zip(records, newest, strict=True)]
+    others = [each for each in suite["expectations"]
+              if (each["type"], each["kwargs"].get("column")) != ("expect_column_max_to_be_between", name)]
+    return {**suite, "expectations": [*others, freshness_of(name, ages, limits.tolerated(ages)[1])]}
 
 
 def _dataset(settings: Settings, record: RunRecord, boundary: str) -> Dataset:

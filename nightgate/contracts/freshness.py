@@ -1,7 +1,7 @@
 """Freshness: how old the newest row may be when a night begins, from how old it was before earlier nights."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 
 import numpy as np
@@ -33,6 +33,15 @@ def freshness(name: str, times: pa.ChunkedArray, as_of: date) -> Iterator[Expect
     ages = nights - known[np.searchsorted(known, nights) - 1]
     oldest = float(ages.max()) / HOUR
     hours = math.ceil(oldest * (1.25 if len(nights) >= FEWEST else 2.0)) + 1
-    yield expect("expect_column_max_to_be_between", {"column": name, "min_value": {"$PARAMETER": f"now() - timedelta(hours={hours})"}},
-                 f"At 00:00 of {len(nights):,} nights the newest row was at most {oldest:.1f} hours old.",
-                 oldest_hours=round(oldest, 2), nights=len(nights))
+    yield _at_most(name, hours, oldest, len(nights))
+
+
+def freshness_of(name: str, ages: Sequence[float], tolerated: float) -> Expectation:
+    """Return the rule for a source whose newest row was `ages` hours old when its nights began; `tolerated` is what these allow."""
+    return _at_most(name, math.ceil(max(tolerated, 1.25 * max(ages))) + 1, max(ages), len(ages))
+
+
+def _at_most(name: str, hours: int, oldest: float, nights: int) -> Expectation:
+    return expect("expect_column_max_to_be_between", {"column": name, "min_value": {"$PARAMETER": f"now() - timedelta(hours={hours})"}},
+                  f"At 00:00 of {nights:,} nights the newest row was at most {oldest:.1f} hours old.",
+                  oldest_hours=round(oldest, 2), nights=nights)

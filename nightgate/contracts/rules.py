@@ -101,10 +101,10 @@ def _applying(check: Check, default: str) -> str:
     return " AND ".join(parts)
 
 
-def _pair(holds: Callable[[str, str, Mapping[str, Any]], str]) -> "Maker":
+def _pair(holds: Callable[[str, str, Mapping[str, Any]], str], *, alike: bool = True) -> "Maker":
     def make(check: Check, types: Types) -> Rule:
         kinds = {"number" if kind in NUMERIC else kind for kind in (value_of(check, types, *FAMILIES, column=at)[1] for at in (0, 1))}
-        if len(kinds) > 1:
+        if alike and len(kinds) > 1:
             raise Misfit(f"`{check.columns[0]}` and `{check.columns[1]}` hold values of different kinds")
         first, second = map(identifier, check.columns)
         return RowRule(_applying(check, "both_values_are_missing"), f"({holds(first, second, check.arguments)}) IS NOT TRUE")
@@ -296,7 +296,7 @@ _FORMS: Mapping[str, Maker] = {
     "expect_column_pair_values_a_to_be_greater_than_b":
         _pair(lambda first, second, arguments: f"{first} {'>=' if arguments.get('or_equal') else '>'} {second}"),
     "expect_column_pair_values_to_be_equal": _pair(lambda first, second, arguments: f"{first} = {second}"),
-    "expect_column_pair_values_to_be_in_set": _pair(_pairs),
+    "expect_column_pair_values_to_be_in_set": _pair(_pairs, alike=False),
     "expect_multicolumn_sum_to_equal": _within(lambda columns, arguments: f"{' + '.join(columns)} = {literal(arguments['sum_total'])}"),
     "expect_multicolumn_values_to_be_equal": _within(lambda columns, arguments: " AND ".join(
         f"{columns[0]} IS NOT DISTINCT FROM {column}" for column in columns)),

@@ -101,5 +101,8 @@ _SENTENCES: Mapping[str, Callable[[Check], str]] = {
     "expect_column_pair_values_a_to_be_greater_than_b":
         lambda check: f"`{check.columns[0]}` is {'at least' if check.arguments.get('or_equal') else 'above'} `{check.columns[1]}`",
     "expect_column_pair_values_to_be_equal": lambda check: f"`{check.columns[0]}` is equal to `{check.columns[1]}`",
+    "expect_column_pair_values_to_be_in_set": lambda check: f"`{check.columns[0]}` and `{check.columns[1]}` are one of the pairs "
+        f"{listed([f'{one} {other}' for one, other in check.arguments['value_pairs_set']])}",
+    "unexpected_rows_expectation": lambda check: f"no row has {check.arguments['unexpected_rows_query'].partition(' WHERE ')[2]}",
     "expect_column_quantile_values_to_be_between": _quantiles,
     "expect_column_kl_divergence_to_be_less_than": _shares}

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from nightgate.errors import ContractBroken
@@ -108,6 +110,24 @@ def test_a_contract_is_learnt_from_the_nights_that_passed(tmp_path: Path, monkey
     assert code == 0 and value["runs"] == [1, 2, 3]
     assert rules(place)[0]["kwargs"] == {"min_value": 400, "max_value": 900}
     assert (record := run_plainly(place)) is not None and record.verdict in ("promoted", "kept")
+
+
+def test_nights_teach_how_old_the_newest_row_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people()
+    frame["applied_at"] = pd.date_range("2026-01-01", periods=len(frame), freq="6h")
+    place = project(tmp_path, frame, time="applied_at")
+    monkeypatch.chdir(tmp_path)
+    for day in (20, 21, 22):
+        run_plainly(place, as_of=date(2026, 5, day))
+
+    said(capsys, "contract", "learn", "credit")
+
+    fresh = next(rule for rule in rules(place) if rule["type"] == "expect_column_max_to_be_between")
+    assert fresh["kwargs"] == {"column": "applied_at", "min_value": {"$PARAMETER": "now() - timedelta(hours=9)"}}
+    assert run_plainly(place, as_of=date(2026, 5, 23)) is not None
+    with pytest.raises(ContractBroken, match="newest row|applied_at"):
+        run_plainly(place, as_of=date(2026, 6, 15))
 
 
 def test_a_broken_contract_says_since_when(place: Settings) -> None:

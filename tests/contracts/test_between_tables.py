@@ -99,6 +99,15 @@ def test_what_determines_another_column_is_found(tmp_path: Path) -> None:
     assert not gated(tmp_path, frame.assign(language="de"), *rules).success
 
 
+def test_a_number_may_determine_a_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"code": [1, 2, 3] * 100, "name": ["one", "two", "three"] * 100})
+    rules = [*determined(pa.Table.from_pandas(frame), [Column("code", "integer"), Column("name", "text")], Limits(1e-5))]
+    broken = gated(tmp_path, frame.assign(name="one"), *rules)
+    assert gated(tmp_path, frame, *rules).success
+    assert not broken.success and broken.results[0].unexpected == 200
+    assert broken.results[0].sentence.startswith("`code` and `name` are one of the pairs 1 one, 2 two, 3 three")
+
+
 NIGHT = date(2026, 3, 1)
 TIMES = [datetime(2026, 1, 1) + timedelta(hours=3 * number) for number in range(59 * 8)]
 
