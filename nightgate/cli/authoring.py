@@ -75,16 +75,18 @@ def new(arguments: argparse.Namespace) -> Answer:
 def check(arguments: argparse.Namespace) -> Answer:
     """Read definitions and contracts; tell all mistakes."""
     from nightgate.definition.loading import model_names
+    from nightgate.margins import warnings
 
     place = settings()
     names = [arguments.model] if arguments.model else model_names(place.models)
     found = {name: _mistakes(place, name) for name in names}
+    warned = {name: [*warnings(place, name)] for name in names}
     broken = sum(bool(mistakes) for mistakes in found.values())
     parts: list[Part] = []
     for name, mistakes in found.items():
         parts.append(Paragraph(f"{name}: {'fine' if not mistakes else ''}"))
-        parts += [Paragraph(mistake) for mistake in mistakes]
-    files = [{"data": name, "success": not mistakes, "mistakes": mistakes} for name, mistakes in found.items()]
+        parts += [Paragraph(told) for told in (*mistakes, *warned[name])]
+    files = [{"data": name, "success": not mistakes, "mistakes": mistakes, "warnings": warned[name]} for name, mistakes in found.items()]
     return Answer({"files": files}, Document("Check", f"{len(names)} models, {broken} with mistakes", parts), 2 if broken else 0)
 
 

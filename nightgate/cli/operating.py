@@ -91,18 +91,20 @@ def serve(arguments: argparse.Namespace) -> Answer:
     import uvicorn
 
     from nightgate.definition.loading import definition_path, model_names
+    from nightgate.releases import champion_of
     from nightgate.serving import application
 
     place = settings()
     names = arguments.models.split(",") if arguments.models else model_names(place.models)
     for name in names:
         definition_path(place.models, name)
+    first = next((name for name in names if champion_of(place, name) is not None), names[0] if names else "MODEL")
     if arguments.host not in ("127.0.0.1", "localhost", "::1"):
         raise UsageError(f"The service has no access keys yet and stays on this machine; {arguments.host} would be open to others.",
                          remedy="Put a proxy that checks who asks in front of 127.0.0.1.")
     service = uvicorn.Server(uvicorn.Config(application(place, names), log_level="warning", server_header=False))
     with _listening(arguments.host, arguments.port) as listener, contextlib.suppress(KeyboardInterrupt):
-        print(f"http://{arguments.host}:{listener.getsockname()[1]}/models/{names[0]}/predict", file=sys.stderr, flush=True)
+        print(f"http://{arguments.host}:{listener.getsockname()[1]}/models/{first}/predict", file=sys.stderr, flush=True)
         service.run(sockets=[listener])
     return Answer({"models": names, "ended": True}, "")
 
