@@ -41,6 +41,10 @@ FILE = re.compile(r"""\s*file\(\s*(['"])(?P<path>(?![/~\\])[^'"]+\.(?:csv|parque
                   re.IGNORECASE)
 """The other one: the values of a column of another file, `file('../reference/cities.csv', 'name')`, beside the suite."""
 
+MOST_VALUES = 100_000
+"""Values of a set in a suite: a million of them take half a minute to look up."""
+
+A_FILE = """{"$PARAMETER": "file('values.parquet', 'name')"}"""
 OF_A_FILE = ("expect_column_values_to_be_in_set", "expect_column_values_to_not_be_in_set")
 
 NAMES = "int64, float64, str, bool or datetime64"
@@ -196,8 +200,7 @@ def _of_values(name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]
         yield from _of_bounds(given)
     if "value" in given and not (isinstance(given["value"], int) and given["value"] >= 0):
         yield "value", f"found {given['value']!r}; allowed: a whole number from 0"
-    if isinstance(given.get("value_set"), dict) and name not in OF_A_FILE:
-        yield "value_set", f"found another file; only {' and '.join(OF_A_FILE)} look into one"
+    yield from _of_sets(name, given)
     if "quantile_ranges" in given:
         yield from _of_quantiles(given["quantile_ranges"])
     if "row_condition" in given:
@@ -229,6 +232,14 @@ def _above(low: Any, high: Any) -> bool:
         except (ValueError, TypeError):  # no dates, or one with a zone and one without
             return low > str(high)
     return bool(low > high)
+
+
+def _of_sets(name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key in ("value_set", "value_pairs_set"):
+        if isinstance(given.get(key), list) and len(given[key]) > MOST_VALUES:
+            yield key, f"found {len(given[key]):,} values; at most {MOST_VALUES:,} stand in a suite, more in a file: {A_FILE}"
+    if isinstance(given.get("value_set"), dict) and name not in OF_A_FILE:
+        yield "value_set", f"found another file; only {' and '.join(OF_A_FILE)} look into one"
 
 
 def _is_bound(value: Any) -> bool:

@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nightgate.contracts import shapes
 from nightgate.contracts.conditions import identifier, literal, parse_condition
 from nightgate.contracts.families import FAMILIES, Family, Types, family
-from nightgate.contracts.forms import Figure, Figures, Grouped, Quantiles, RowRule, Rule, Shape, Shares
+from nightgate.contracts.forms import Figure, Figures, Grouped, Quantiles, RowRule, Rule, Shares
 from nightgate.contracts.mistakes import query_condition
 from nightgate.contracts.suites import Check
 from nightgate.contracts.values import NUMERIC, Misfit, bound_of, is_in, known, outside, value_of
@@ -217,60 +218,20 @@ def _row_count(check: Check, types: Types) -> Rule:
     return Figures((figure,), "1", of_values=False)
 
 
-def _exists(check: Check, types: Types) -> Rule:
-    name, place = check.columns[0], check.arguments.get("column_index")
-
-    def wrong(found: Types) -> str:
-        if name not in found:
-            return "no such column"
-        return "" if place in (None, at := list(found).index(name)) else f"it is column {at}"
-    return Shape(wrong)
-
-
-def _column_set(check: Check, types: Types) -> Rule:
-    wanted, exact = set(check.arguments["column_set"]), check.arguments.get("exact_match", True)
-
-    def wrong(found: Types) -> str:
-        absent, new = sorted(wanted - found.keys()), sorted(found.keys() - wanted)
-        told = ([f"missing {', '.join(absent)}"] if absent else []) + ([f"new {', '.join(new)}"] if new and exact else [])
-        return "; ".join(told)
-    return Shape(wrong)
-
-
-def _column_list(check: Check, types: Types) -> Rule:
-    wanted = list(check.arguments["column_list"])
-    return Shape(lambda found: "" if list(found) == wanted else f"columns {', '.join(found)}")
-
-
-def _column_count(check: Check, types: Types) -> Rule:
-    value = check.arguments.get("value")
-    low, high = check.arguments.get("min_value", value), check.arguments.get("max_value", value)
-
-    def wrong(found: Types) -> str:
-        return "" if (low is None or len(found) >= low) and (high is None or len(found) <= high) else f"{len(found)} columns"
-    return Shape(wrong)
-
-
-def _types(check: Check, types: Types) -> Rule | None:
-    families = {family(str(name)) for name in check.arguments.get("type_list") or [check.arguments["type_"]]} - {None}
-    column = check.columns[0]
-    return Shape(lambda found: "" if family(found[column]) in families else f"type {found[column].lower()}")
-
-
 Maker = Callable[[Check, Types], Rule | None]
 _in_set = _rows(*FAMILIES, against=lambda sql, kind, arguments: f"NOT ({is_in(sql, arguments['value_set'], kind)})")
 
 _FORMS: Mapping[str, Maker] = {
-    "expect_column_to_exist": _exists,
-    "expect_table_columns_to_match_set": _column_set,
-    "expect_table_columns_to_match_ordered_list": _column_list,
-    "expect_table_column_count_to_be_between": _column_count,
-    "expect_table_column_count_to_equal": _column_count,
+    "expect_column_to_exist": shapes.exists,
+    "expect_table_columns_to_match_set": shapes.column_set,
+    "expect_table_columns_to_match_ordered_list": shapes.column_list,
+    "expect_table_column_count_to_be_between": shapes.column_count,
+    "expect_table_column_count_to_equal": shapes.column_count,
     "expect_table_row_count_to_be_between": _row_count,
     "expect_table_row_count_to_equal": _row_count,
-    "expect_column_type_to_be": _types,
-    "expect_column_values_to_be_of_type": _types,
-    "expect_column_values_to_be_in_type_list": _types,
+    "expect_column_type_to_be": shapes.types,
+    "expect_column_values_to_be_of_type": shapes.types,
+    "expect_column_values_to_be_in_type_list": shapes.types,
     "expect_column_values_to_not_be_null": _not_null,
     "expect_column_values_to_be_null": _null,
     "expect_column_values_to_be_between": _bounded(*FAMILIES),

@@ -233,6 +233,27 @@ def test_a_column_without_a_value_is_not_evaluated(one: dict[str, Any], tmp_path
     assert not result.success and result.results[0].error == "not evaluated"
 
 
+def test_a_pattern_that_runs_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightgate.contracts.great.LONGEST", 1)
+    rules = [expect("column_values_to_match_regex", column="x", regex=pattern) for pattern in ("^(?=a)(a+)+$", "^(?=a)a+!$", "^(a+)+$")]
+    result = gated(tmp_path, suite(*rules), pd.DataFrame({"x": ["a" * 40 + "!"]}))
+    assert [(each.success, each.error) for each in result.results] == [(False, "raised"), (True, ""), (False, "")]
+
+
+@pytest.mark.parametrize("values", [[[1, 2], [3]], [{"a": 1}, {"a": 2}]])
+def test_lists_and_structs_are_of_no_type_that_a_range_needs(values: list[Any], tmp_path: Path) -> None:
+    rules = [expect("column_values_to_be_between", column="x", min_value=1), expect("column_values_to_not_be_null", column="x")]
+    result = gated(tmp_path, suite(*rules), pd.DataFrame({"x": values}))
+    assert [(each.success, each.error) for each in result.results] == [(False, "wrong type"), (True, "")]
+
+
+def test_a_table_of_thousands_of_columns_is_checked(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.ones((3, 2_000)), columns=[f"c{number}" for number in range(2_000)])
+    frame.loc[0, "c1999"] = np.nan
+    result = gated(tmp_path, suite(*(expect("column_values_to_not_be_null", column=name) for name in frame)), frame)
+    assert (result.checks, result.failed, result.errored) == (2_000, 1, 0)
+
+
 def test_a_damaged_night_is_looked_at_everywhere(tmp_path: Path) -> None:
     evidence = {"meta": {"nightgate": {"rows": 100, "missing": 0}}}
     rules = [expect("column_values_to_be_between", column="x", max_value=10),

@@ -165,3 +165,9 @@ def test_values_that_bound_nothing_are_refused(expectation: Any, told: str) -> N
 @pytest.mark.parametrize(("own", "told"), [({"columns": {"a": "float"}}, "meta.nightgate.columns"), ({"quarantine": 1}, "quarantine"), (7, "no object")])
 def test_a_suites_own_meta_is_read_strictly(own: Any, told: str) -> None:
     assert told in mistakes(GOOD, meta={"nightgate": own})
+
+
+def test_a_set_of_a_million_values_belongs_into_a_file() -> None:
+    rule = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "x", "value_set": [*range(1_000_000)]}}
+    with pytest.raises(SuiteError, match=r"1,000,000 values; at most 100,000 stand in a suite, more in a file"):
+        parse_suite({"name": "s", "expectations": [rule], "meta": {}}, place="s")
