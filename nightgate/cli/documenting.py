@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import UsageError
-from nightgate.records import RunRecord, history, read_record, run_key
+from nightgate.records import RunRecord, history, read_record, run_key, run_numbers
 from nightgate.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -27,10 +27,13 @@ def add(commands: Commands) -> None:
 def docs(arguments: argparse.Namespace) -> Answer:
     """Build the pages anew; what a masked column holds is hidden in them as it is everywhere."""
     from nightgate.contracts.pages import as_library_json, build
+    from nightgate.definition.loading import definition_path
 
     place, model = settings(), arguments.model
     if arguments.runs < 1:
         raise UsageError(f"--runs {arguments.runs} is no number of runs.", remedy="Name one or more.")
+    if not run_numbers(place.store, model):
+        definition_path(place.models, model)
     read_record(place.store, model)  # says what to do where there is none
     records = history(place.store, model)[-arguments.runs:]
     gates = [gate for record in records for gate in _gates(place, record)]

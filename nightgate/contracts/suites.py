@@ -62,7 +62,7 @@ class Suite:
 
 def read_suite(path: Path) -> Suite:
     """Read a suite file of any Great Expectations version. Raises FileMissing, and SuiteError with every mistake."""
-    place = f"{path.parent.name}/{path.name}"
+    place = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
     if not path.is_file():
         raise FileMissing(f"There is no contract {place}.", remedy=f"Write {path}, or `nightgate new`.")
     if path.stat().st_size > LARGEST_FILE:
