@@ -43,8 +43,9 @@ def test_what_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert credit.report() is None and len(credit.snapshot()) == 600
 
 
-def test_importing_nightgate_is_light() -> None:
+@pytest.mark.parametrize("made", ["import nightgate", "from nightgate.cli.main import parser; parser()"])
+def test_importing_nightgate_and_asking_for_help_are_light(made: str) -> None:
     heavy = "{'pandas', 'numpy', 'sklearn', 'pyarrow', 'duckdb', 'prefect', 'pydantic', 'mlflow', 'great_expectations'}"
-    code = f"import sys, nightgate; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys; {made}; print(sorted({heavy} & set(sys.modules)))"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

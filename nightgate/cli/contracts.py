@@ -19,7 +19,7 @@ DATA = {"raw": "collect", "features": "engineer"}
 def add(commands: Commands) -> None:
     """Declare the command with its four words."""
     parser = commands.add("contract", contract, "Accept what a gate stopped, learn from many nights, see how a contract changed.",
-                          'nightgate contract accept credit 12 --reason "a new branch has opened"')
+                          'nightgate contract accept credit 12 --reason "a new branch has opened"', begins="Reading the runs …")
     parser.add_argument("word", choices=("accept", "diff", "history", "learn"),
                         help="accept: widen the rules that failed, by what was seen; diff: against a run's version; history: all versions; "
                              "learn: infer raw and features anew from the nights that passed")

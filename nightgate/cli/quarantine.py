@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands
-from nightgate.contracts.conditions import literal
-from nightgate.contracts.quarantine import REASONS
 from nightgate.errors import UsageError
-from nightgate.gates import quarantined, released_key
 from nightgate.records import RunRecord, read_record, run_key
 from nightgate.reports.document import Document, Heading, Part, Table
 from nightgate.settings import Settings, settings
@@ -36,6 +33,8 @@ def add(commands: Commands) -> None:
 
 def quarantine(arguments: argparse.Namespace) -> Answer:
     """Show a run's rows with the rules that they are against; export or release them."""
+    from nightgate.gates import quarantined
+
     place = settings()
     record = read_record(place.store, arguments.model, arguments.run)
     if arguments.release and not arguments.reason.strip():
@@ -64,6 +63,8 @@ def _read(place: Settings, record: RunRecord, address: str) -> dict[str, Any]:
     """Return the columns and rows of a file, values of masked columns hidden."""
     import pyarrow.parquet as pq
 
+    from nightgate.contracts.quarantine import REASONS
+
     hidden = set((record.definition.get("privacy") or {}).get("mask", ()))
     with place.store.local_copy(address) as path:
         table = pq.read_table(path)
@@ -73,6 +74,8 @@ def _read(place: Settings, record: RunRecord, address: str) -> dict[str, Any]:
 
 
 def _told(boundary: str, found: dict[str, Any]) -> list[Part]:
+    from nightgate.contracts.quarantine import REASONS
+
     names, rows = found["columns"][:COLUMNS], found["rows"]
     counts = Counter(reason for row in rows for reason in row[REASONS])
     more = f", the first {SHOWN} of them" if len(rows) > SHOWN else ""
@@ -85,6 +88,8 @@ def _told(boundary: str, found: dict[str, Any]) -> list[Part]:
 def _export(place: Settings, aside: dict[str, str], target: Path) -> None:
     """Write the rows of all boundaries into one file, whole or not at all."""
     import duckdb
+
+    from nightgate.contracts.conditions import literal
 
     kind = {".csv": "csv", ".parquet": "parquet"}.get(target.suffix.casefold())
     if kind is None or not target.absolute().parent.is_dir():
@@ -105,7 +110,8 @@ def _release(place: Settings, record: RunRecord, boundary: str, address: str, wh
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from nightgate.gates import released
+    from nightgate.contracts.quarantine import REASONS
+    from nightgate.gates import released, released_key
     from nightgate.spool import working_folder
 
     with place.store.local_copy(address) as path:
