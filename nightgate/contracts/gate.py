@@ -87,7 +87,7 @@ def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] 
         results = tuple(_results(data, asked, sensitive, identity))
         found = _result(suite, boundary, data.rows, results)
         if not found.success and quarantine_to is not None and suite.quarantine:
-            found = _quarantined(data, suite, found, quarantine_to, lambda path: check(
+            found = _quarantined(data, asked, found, quarantine_to, lambda path: check(
                 replace(suite, quarantine=0.0), path, boundary=boundary, sensitive=sensitive, identity=identity, now=now,
                 released=released))
         found = replace(found, rows=data.rows + data.released)

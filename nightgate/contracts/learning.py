@@ -3,8 +3,9 @@
 The more nights there are, the tighter the contract: from more rows, for nights known to be larger, with surer tolerances.
 """
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,25 +129,21 @@ def _counted(nights: Sequence[Night], limits: Limits) -> Expectation:
                   nights=len(counts))
 
 
-def kept_rules(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[Expectation, Expectation | None]]:
-    """Yield each rule of an old suite that a person wrote or widened, with the new rule whose place it takes, if there is one."""
-    for each in old["expectations"]:
-        own = (each.get("meta") or {}).get("nightgate")
-        if own is None or "accepted" in own:
-            yield each, next((rule for rule in new["expectations"] if _subject(rule) == _subject(each)), None)
-
-
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return a new suite in which what a person wrote or accepted stands as it was; pinned types and the quarantine's share stay."""
-    kept = {json.dumps(replaced): rule for rule, replaced in kept_rules(old, new) if replaced is not None}
-    rules = [kept.get(json.dumps(rule), rule) for rule in new["expectations"]]
-    rules += [rule for rule, replaced in kept_rules(old, new) if replaced is None]
+    kept: dict[str, list[Expectation]] = {}
+    for rule in old["expectations"]:
+        own = (rule.get("meta") or {}).get("nightgate")
+        if own is None or "accepted" in own:
+            kept.setdefault(_subject(rule), []).append(rule)
+    rules = [one for rule in new["expectations"] for one in kept.pop(_subject(rule), [rule])]
+    rules += itertools.chain(*kept.values())
     before = old["meta"].get("nightgate", {})
     own = {**new["meta"]["nightgate"], **{key: before[key] for key in ("columns", "quarantine") if key in before}}
     return {**new, "expectations": rules, "meta": {**new["meta"], "nightgate": own}}
 
 
 def _subject(rule: Mapping[str, Any]) -> str:
-    """Return what tells whether two rules are about the same."""
-    told = ("column", "column_A", "column_B", "column_list", "row_condition")
+    """Return what tells whether two rules are about the same: a rule of a query is about that query."""
+    told = ("column", "column_A", "column_B", "column_list", "row_condition", "unexpected_rows_query")
     return json.dumps([rule["type"], *(rule["kwargs"].get(key) for key in told)])

@@ -47,6 +47,19 @@ def test_a_key_must_be_in_the_other_file(file: str, tmp_path: Path) -> None:
     assert bad.results[0].sentence == f"`city` is one of the values of `name` in {Path(file).name}"
 
 
+def test_rows_without_a_key_in_the_other_file_are_set_aside(tmp_path: Path) -> None:
+    pd.DataFrame({"name": ["Bern", "Chur"]}).to_csv(tmp_path / "cities.csv", index=False)
+    frame = pd.DataFrame({"city": ["Bern", "Genf", "Chur", "Bern"]})
+    frame.to_parquet(tmp_path / "data.parquet", index=False)
+    suite = {"name": "s", "expectations": [into("cities.csv")], "meta": {"nightgate": {"quarantine": 0.5}}}
+    (tmp_path / "suite.json").write_text(as_text(suite))
+
+    result = check(read_suite(tmp_path / "suite.json"), tmp_path / "data.parquet", boundary="raw", quarantine_to=tmp_path / "aside")
+
+    assert result.success and result.quarantined == 1
+    assert pd.read_parquet(tmp_path / "aside" / "quarantined.parquet")["city"].to_list() == ["Genf"]
+
+
 def test_another_file_that_is_not_there_stops_the_gate(tmp_path: Path) -> None:
     with pytest.raises(FileMissing, match=r"cities\.csv"):
         gated(tmp_path, pd.DataFrame({"city": ["Bern"]}), into("cities.csv"))

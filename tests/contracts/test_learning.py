@@ -101,3 +101,18 @@ def test_what_a_person_wrote_or_accepted_stays(tmp_path: Path) -> None:
     assert own in whole["expectations"] and accepted in whole["expectations"]
     assert len(whole["expectations"]) == len(new["expectations"]) + 1
     assert whole["meta"]["nightgate"]["quarantine"] == 0.05 and whole["meta"]["nightgate"]["columns"] == {"amount": "number"}
+
+
+def test_no_rule_of_a_persons_own_takes_the_place_of_another(tmp_path: Path) -> None:
+    def query(condition: str) -> dict[str, Any]:
+        return {"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": f"SELECT * FROM {{batch}} WHERE {condition}"}}
+
+    new = suite_of(tmp_path, 3)
+    learnt_query = {**query("amount < -1"), "meta": {"nightgate": {"rows": 1}}}
+    new["expectations"].append(learnt_query)
+    own = [query("amount < 0"), query("amount > 500"),
+           *({"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "city", "value_set": [name]}} for name in ("Bern", "Chur"))]
+
+    whole = merged({"name": "m.raw", "expectations": own, "meta": {}}, new)
+
+    assert all(rule in whole["expectations"] for rule in (*own, learnt_query))
