@@ -1,6 +1,5 @@
 """How often inferred contracts stop clean nights, on real data."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.claims import Claim, report
 from benchmarks.halves import Halves, halved
-from benchmarks.real_data import SETS, DataSet
+from benchmarks.real_data import SETS, DataSet, data_folder
 from nightgate import features
 from nightgate.contracts.gate import check
 from nightgate.datasets import Dataset
@@ -20,13 +19,9 @@ NIGHTS = 200
 
 def measure(quick: bool) -> list[Claim]:
     """Infer from one half, check nights drawn from the other half."""
-    data = os.environ.get("NIGHTGATE_DATA")
-    nights = 20 if quick else NIGHTS
-    claims = []
+    data, nights = data_folder(), 20 if quick else NIGHTS
     with tempfile.TemporaryDirectory() as name:
-        for each in SETS if data is not None else ():
-            claims += _stops(each, Path(data or ""), Path(name) / each.name, nights)
-    return claims
+        return [claim for each in SETS for claim in _stops(each, data, Path(name) / each.name, nights)]
 
 
 def _stops(each: DataSet, data: Path, folder: Path, nights: int) -> list[Claim]:

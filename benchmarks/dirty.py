@@ -4,7 +4,6 @@
 clean and dirty. Damage that a check of values can see is a value that the clean table has nowhere in its column.
 """
 
-import os
 import tempfile
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.claims import Claim, report
+from benchmarks.halves import scratch
+from benchmarks.real_data import data_folder
 from nightgate.contracts.forms import RowRule
 from nightgate.contracts.gate import check, form_of, never_seen
 from nightgate.contracts.inference import infer_raw
@@ -23,7 +24,6 @@ from nightgate.contracts.opening import opened
 from nightgate.contracts.suites import parse_suite
 from nightgate.datasets import Column
 from nightgate.definition.model import Definition
-from nightgate.settings import Settings
 from nightgate.snapshots import collect
 
 
@@ -37,11 +37,9 @@ PAIRS = (Pair("dirty_hospital", ("index",)), Pair("dirty_beers", ("index", "id")
 
 
 def measure(quick: bool) -> list[Claim]:
-    data = os.environ.get("NIGHTGATE_DATA")
-    if data is None:
-        raise SystemExit("NIGHTGATE_DATA names no folder of data sets.")
+    data = data_folder()
     with tempfile.TemporaryDirectory() as name:
-        return [claim for pair in PAIRS for claim in _set_aside(pair, Path(data) / pair.name, Path(name) / pair.name)]
+        return [claim for pair in PAIRS for claim in _set_aside(pair, data / pair.name, Path(name) / pair.name)]
 
 
 def _set_aside(pair: Pair, data: Path, folder: Path) -> list[Claim]:
@@ -66,10 +64,9 @@ def _set_aside(pair: Pair, data: Path, folder: Path) -> list[Claim]:
 def _columns(frame: pd.DataFrame, folder: Path) -> tuple[Column, ...]:
     """Return the columns as a collector would type them."""
     frame.to_csv(folder / "learnt.csv", index=False)
-    settings = Settings(folder, str(folder / "store"), f"sqlite:///{folder / 'r.db'}", folder / "keys.json")
     definition = Definition.model_validate({"name": "m", "task": "regression", "target": frame.columns[-1],
                                             "source": {"data": str(folder / "learnt.csv")}})
-    return collect(definition, settings, as_of=date(2026, 1, 1)).dataset.columns
+    return collect(definition, scratch(folder), as_of=date(2026, 1, 1)).dataset.columns
 
 
 def _typed(frame: pd.DataFrame, columns: tuple[Column, ...], path: Path) -> Path:

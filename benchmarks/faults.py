@@ -5,7 +5,6 @@ data set. The kinds and columns are those of `nightgate drill`; half of the rows
 of how many rows come.
 """
 
-import os
 import tempfile
 from collections import defaultdict
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.claims import Claim, report
 from benchmarks.halves import halved
-from benchmarks.real_data import SETS, DataSet
+from benchmarks.real_data import SETS, DataSet, data_folder
 from nightgate.drill import Drill, Drilled
 from nightgate.faults import faults
 
@@ -31,13 +30,11 @@ LEFT_OUT = ("half of the rows gone",)
 
 def measure(quick: bool) -> list[Claim]:
     """Inject every fault into every set, into the first two for a quick look."""
-    data = os.environ.get("NIGHTGATE_DATA")
-    if data is None:
-        raise SystemExit("NIGHTGATE_DATA names no folder of data sets.")
+    data = data_folder()
     by_kind, claims = defaultdict[str, list[Drilled]](list), []
     with tempfile.TemporaryDirectory() as name:
         for sets, told in ((SETS[:2] if quick else SETS, "sets that limits were chosen on"), (() if quick else HELD_OUT, "other sets")):
-            found = [one for each in sets for one in _drilled(each, Path(data), Path(name) / each.name)]
+            found = [one for each in sets for one in _drilled(each, data, Path(name) / each.name)]
             for one in found:
                 by_kind[one.kind].append(one)
             if found:
@@ -54,8 +51,7 @@ def _drilled(each: DataSet, data: Path, folder: Path) -> list[Drilled]:
     drill = Drill(halves.definition, replace(halves.settings, store_url=str(folder / "drill")), halves.raw, halves.engineered,
                   halves.as_of, folder)
     clean = drill.clean(table)
-    used = [column for column in halves.columns if column.name not in halves.definition.columns.exclude]
-    found = [drill.run(fault, table, clean) for fault in faults(table, used, halves.definition) if fault.kind not in LEFT_OUT]
+    found = [drill.run(fault, table, clean) for fault in faults(table, halves.used, halves.definition) if fault.kind not in LEFT_OUT]
     for one in found:
         if one.outcome == "passed":
             print(f"# {each.name}: {one.kind} {', '.join(one.columns)} passed", flush=True)

@@ -33,6 +33,11 @@ class Halves:
     one: pa.Table
     other: pa.Table
 
+    @property
+    def used(self) -> list[Column]:
+        """The columns that the model uses."""
+        return [column for column in self.columns if column.name not in self.definition.columns.exclude]
+
     def now(self, rows: pa.Table) -> datetime:
         """Return the midnight after the newest of these rows: rows drawn by chance from years have no other night of their own."""
         if self.definition.time is None:
@@ -45,10 +50,15 @@ class Halves:
         return table.take(np.sort(np.random.default_rng(seed + 1).choice(len(table), rows, replace=False)))
 
 
+def scratch(folder: Path) -> Settings:
+    """Return settings that keep everything in a folder."""
+    return Settings(folder, str(folder / "store"), f"sqlite:///{folder / 'r.db'}", folder / "keys.json")
+
+
 def halved(each: DataSet, data: Path, folder: Path) -> Halves:
     """Infer the contracts of a data set's one half; the night is the first after its last event, if it has times."""
     folder.mkdir()
-    settings = Settings(folder, str(folder / "store"), f"sqlite:///{folder / 'r.db'}", folder / "keys.json")
+    settings = scratch(folder)
     definition = Definition.model_validate({"name": "m", "task": "regression", "target": each.target, "time": each.time,
                                             "source": {"data": str(data / each.file)}, "columns": {"exclude": each.exclude}})
     dataset = collect(definition, settings, as_of=datetime.now(UTC).date()).dataset

@@ -4,7 +4,6 @@ Nights are drawn from one half of each data set; the contracts are learnt from 2
 """
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.claims import Claim, report
 from benchmarks.halves import Halves, halved
-from benchmarks.real_data import SETS, DataSet
+from benchmarks.real_data import SETS, DataSet, data_folder
 from nightgate.contracts.gate import check
 from nightgate.contracts.inference import infer_raw
 from nightgate.contracts.learning import Night, learnt, pooled, smallest_of
@@ -23,12 +22,10 @@ LEARNT, NIGHTS = 20, 200
 
 
 def measure(quick: bool) -> list[Claim]:
-    data = os.environ.get("NIGHTGATE_DATA")
-    if data is None:
-        raise SystemExit("NIGHTGATE_DATA names no folder of data sets.")
+    data = data_folder()
     with tempfile.TemporaryDirectory() as name:
         return [claim for each in SETS[: 2 if quick else None]
-                for claim in _stops(each, Path(data), Path(name) / each.name, NIGHTS // 10 if quick else NIGHTS)]
+                for claim in _stops(each, data, Path(name) / each.name, NIGHTS // 10 if quick else NIGHTS)]
 
 
 def _stops(each: DataSet, data: Path, folder: Path, nights: int) -> list[Claim]:
@@ -52,8 +49,7 @@ def _learnt(halves: Halves, folder: Path, size: int) -> Suite:
         pq.write_table(halves.night(min(size, int(0.8 * len(halves.one))), number, of=halves.one), path)
         found.append(Night(number, path, size))
     pooled(found, folder / "pooled.parquet")
-    used = [column for column in halves.columns if column.name not in halves.definition.columns.exclude]
-    limits = Limits.within(halves.definition.gates.nightly, len(used), smallest_of(found))
+    limits = Limits.within(halves.definition.gates.nightly, len(halves.used), smallest_of(found))
     suite = infer_raw(folder / "pooled.parquet", halves.definition, halves.columns, as_of=halves.as_of, limits=limits)
     return parse_suite(json.loads(json.dumps(learnt(suite, found, limits))), place="raw")
 

@@ -46,18 +46,24 @@ SETS = (
 )
 
 
-def measure(quick: bool) -> list[Claim]:
-    """Run every set, the first two for a quick look."""
+def data_folder() -> Path:
+    """Return the folder of the data sets; end with a word where none is named: a claim that was not measured does not hold."""
     data = os.environ.get("NIGHTGATE_DATA")
     if data is None:
         raise SystemExit("NIGHTGATE_DATA names no folder of data sets.")
+    return Path(data)
+
+
+def measure(quick: bool) -> list[Claim]:
+    """Run every set, the first two for a quick look."""
+    data = data_folder()
     with tempfile.TemporaryDirectory() as name:
         project = Path(name)
         for part in ("flows", "tasks"):
             (project / part).symlink_to(ROOT / part)
         (project / "models").mkdir()
         (project / "pyproject.toml").write_text("")
-        return [_claim(project, Path(data), each) for each in SETS[: 2 if quick else None]]
+        return [_claim(project, data, each) for each in SETS[: 2 if quick else None]]
 
 
 def _claim(project: Path, data: Path, each: DataSet) -> Claim:

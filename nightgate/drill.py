@@ -4,9 +4,10 @@ A fault takes the whole way of a night: it is written as a file, collected with 
 checked by the raw gate, made into features and checked by theirs.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +18,15 @@ import pyarrow.parquet as pq
 from nightgate import features, snapshots
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.inference import infer_features, infer_raw
-from nightgate.contracts.suites import Suite, parse_suite, read_suite
+from nightgate.contracts.suites import Suite, number_of, parse_suite, read_suite
 from nightgate.contracts.telling import broken
-from nightgate.contracts.writing import Expectation
+from nightgate.contracts.writing import Expectation, as_text, replace_suite
 from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.definition.model import Definition, Privacy, Source
 from nightgate.errors import ContractBroken, NightgateError
 from nightgate.faults import Fault, faults
 from nightgate.settings import Settings
+from nightgate.windows import window_of
 
 ROWS = 20_000
 """Rows of a snapshot that are drilled with; counts of rows are checked on all of them only."""
@@ -62,15 +64,19 @@ class Drill:
     folder: Path
 
     @property
+    def right(self) -> Path:
+        """The file of the right table, once `clean` has written it."""
+        return self.folder / "clean.parquet"
+
+    @property
     def types(self) -> dict[str, ColumnType] | None:
         types: dict[str, ColumnType] | None = self.raw.meta.get("nightgate", {}).get("columns")
         return types
 
     def clean(self, table: pa.Table) -> str:
         """Return the hash of the right table's snapshot. Raises ContractBroken when even that does not pass."""
-        path = self.folder / "clean.parquet"
-        pq.write_table(table, path)
-        sha256, found = self._night(path)
+        pq.write_table(table, self.right)
+        sha256, found = self._night(self.right)
         if found is not None:
             raise ContractBroken(f"The snapshot itself does not pass the {found.boundary} contract: {broken(found)[0]}",
                                  remedy="Mend or accept that first; a drill begins with data that pass.")
@@ -90,18 +96,23 @@ class Drill:
 
     def _night(self, path: Path, days: int = 0) -> tuple[str, GateResult | None]:
         """Return the snapshot's hash, and the result of the gate that stopped it, if one did."""
-        definition, as_of = plain(self.definition, path), self.as_of + timedelta(days=days)
-        snapshot = snapshots.collect(definition, self.settings, as_of=as_of, types=self.types).dataset
-        now = datetime.combine(as_of, time())
+        as_of = self.as_of + timedelta(days=days)
+        snapshot, now = self.collected(path, as_of), window_of(self.definition, as_of).end
         sensitive = frozenset(self.definition.privacy.mask)
         found = check(self.raw, Path(snapshot.uri), boundary="raw", sensitive=sensitive, now=now)
         if found.success:
-            table = features.engineer(definition, self.settings, snapshot)
-            found = check(self.engineered, Path(table.uri), boundary="features", sensitive=sensitive, now=now)
+            found = check(self.engineered, Path(self.made(snapshot).uri), boundary="features", sensitive=sensitive, now=now)
         return snapshot.sha256, None if found.success else found
 
+    def collected(self, path: Path, as_of: date) -> Dataset:
+        """Collect a file of rows that were collected, and shielded, before."""
+        return snapshots.collect(_plain(self.definition, path), self.settings, as_of=as_of, types=self.types).dataset
 
-def plain(definition: Definition, path: Path) -> Definition:
+    def made(self, snapshot: Dataset) -> Dataset:
+        return features.engineer(_plain(self.definition, Path(snapshot.uri)), self.settings, snapshot)
+
+
+def _plain(definition: Definition, path: Path) -> Definition:
     """Return a definition whose source is a file of rows that were collected, and shielded, before."""
     return definition.model_copy(update={"source": Source(data=str(path)), "privacy": Privacy()})
 
@@ -117,10 +128,13 @@ def drill(definition: Definition, settings: Settings, snapshot: Dataset, *, as_o
     raw, engineered = (_sized(read_suite(contracts / f"{name}.json"), all_rows=step == 1) for name in ("raw", "features"))
     written = Drill(definition, own, raw, engineered, as_of, folder)
     used = [column for column in snapshot.columns if column.name not in definition.columns.exclude]
-    clean, fresh = written.clean(table), _Fresh(written, table, snapshot.columns)
+    clean, fresh = written.clean(table), None
     for fault in faults(table, used, definition):
         found = written.run(fault, table, clean)
-        yield fresh.proposed(found, fault) if found.outcome == "passed" else found
+        if found.outcome == "passed":
+            fresh = fresh or _Fresh(written, table, snapshot.columns)
+            found = fresh.proposed(found, fault)
+        yield found
 
 
 class _Fresh:
@@ -128,12 +142,8 @@ class _Fresh:
 
     def __init__(self, written: Drill, table: pa.Table, columns: tuple[Column, ...]) -> None:
         self.table = table
-        path = written.folder / "fresh.parquet"
-        pq.write_table(table, path)
-        definition = plain(written.definition, path)
-        snapshot = snapshots.collect(definition, written.settings, as_of=written.as_of, types=written.types).dataset
-        made = features.engineer(definition, written.settings, snapshot)
-        self.suites = {"raw": infer_raw(path, written.definition, columns, as_of=written.as_of),
+        made = written.made(written.collected(written.right, written.as_of))
+        self.suites = {"raw": infer_raw(written.right, written.definition, columns, as_of=written.as_of),
                        "features": infer_features(Path(made.uri), written.definition, made.columns)}
         self.drill = replace(written, raw=parse_suite(self.suites["raw"], place="raw"),
                              engineered=parse_suite(self.suites["features"], place="features"))
@@ -142,8 +152,8 @@ class _Fresh:
         found = self.drill.run(fault, self.table, "")
         if found.outcome != "stopped" or not found.place:
             return passed
-        number = int(found.place.removeprefix("expectations[").removesuffix("]"))
-        return replace(passed, boundary=found.boundary, rule=self.suites[found.boundary]["expectations"][number])
+        rule = self.suites[found.boundary]["expectations"][number_of(found.place)]
+        return replace(passed, boundary=found.boundary, rule=rule)
 
 
 def _sized(suite: Suite, *, all_rows: bool) -> Suite:
@@ -153,11 +163,6 @@ def _sized(suite: Suite, *, all_rows: bool) -> Suite:
 
 def add_rules(settings: Settings, model: str, found: list[Drilled]) -> dict[str, list[dict[str, Any]]]:
     """Add the proposed rules to the contracts, each once; return those of each boundary."""
-    import json
-
-    from nightgate.contracts.writing import as_text
-    from nightgate.store import Store
-
     added: dict[str, list[dict[str, Any]]] = {}
     for one in found:
         if one.rule is not None and one.rule not in added.setdefault(one.boundary, []):
@@ -166,5 +171,5 @@ def add_rules(settings: Settings, model: str, found: list[Drilled]) -> dict[str,
         path = settings.contracts_of(model) / f"{boundary}.json"
         suite = json.loads(path.read_text(encoding="utf-8"))
         suite["expectations"] += rules
-        Store(str(path.parent)).write(path.name, as_text(suite).encode())
+        replace_suite(path, as_text(suite))
     return added

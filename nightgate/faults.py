@@ -63,7 +63,7 @@ def _of_column(values: pa.ChunkedArray, kind: ColumnType, *, target: bool) -> It
     if values.null_count < len(values) * (1 - 2 * SHARE):
         yield "missing values", lambda old: _with(old, pa.scalar(None, old.type))
     if pc.count_distinct(known).as_py() > 1:
-        usual = known.value_counts().sort(order="descending", by="counts")[0]["values"] if len(known) else None
+        usual = known.value_counts().sort(order="descending", by="counts")[0]["values"]
         yield "constant", lambda old: pa.repeat(usual, len(old))
     if kind in ("integer", "number"):
         yield from _of_numbers(known, kind)

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, time
 from pathlib import Path
 
 from nightgate.contracts.gate import GateResult, check
@@ -13,9 +12,10 @@ from nightgate.contracts.telling import broken, explain, in_short
 from nightgate.datasets import Dataset
 from nightgate.errors import ContractBroken
 from nightgate.nights import Night
-from nightgate.records import GateNumbers, RunRecord, read_record, run_key, run_numbers
+from nightgate.records import GateNumbers, RunRecord, gate_note, read_record, run_numbers
 from nightgate.spool import working_folder
 from nightgate.store import Store
+from nightgate.windows import window_of
 
 
 def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
@@ -26,7 +26,7 @@ def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
         with this.settings.store.local_copy(dataset.uri) as path, working_folder(this.settings.store) as folder, \
                 released(this.settings.store, this.run.model, boundary) as spared:
             result = check(suite, path, boundary=boundary, sensitive=frozenset(this.definition.privacy.mask), released=spared,
-                           quarantine_to=folder if suite.quarantine else None, now=datetime.combine(this.as_of, time()))
+                           quarantine_to=folder if suite.quarantine else None, now=window_of(this.definition, this.as_of).end)
             if result.kept is not None:
                 kept, _ = this.settings.store.put_file(folder / KEPT, folder="snapshots", suffix=".parquet")
                 aside, _ = this.settings.store.put_file(folder / ASIDE, folder="quarantine", suffix=".parquet")
@@ -67,9 +67,7 @@ def _since(this: Night, result: GateResult) -> str:
 
 def quarantined(store: Store, record: RunRecord) -> dict[str, str]:
     """Return the addresses of the rows that a run's gates set aside, by boundary."""
-    notes = {gate.boundary: store.read_json(f"{run_key(record.model, record.run)}/notes/gate-{gate.boundary}.json")
-             for gate in record.gates if gate.quarantined}
-    return {boundary: str(note["quarantine"]) for boundary, note in notes.items()}
+    return {gate.boundary: str(gate_note(store, record, gate.boundary)["quarantine"]) for gate in record.gates if gate.quarantined}
 
 
 @contextlib.contextmanager

@@ -15,15 +15,13 @@ from nightgate.contracts.freshness import freshness_of
 from nightgate.contracts.inference import infer_features, infer_raw
 from nightgate.contracts.learning import FEWEST, Night, learnt, merged, pooled, smallest_of
 from nightgate.contracts.limits import Limits
-from nightgate.datasets import Dataset
 from nightgate.definition.model import Definition
 from nightgate.errors import UsageError
-from nightgate.records import RunRecord, history, run_key
+from nightgate.records import KEPT_BY, RunRecord, data_of, history
 from nightgate.settings import Settings
 
 MOST_NIGHTS = 60
 PASSED = ("promoted", "kept", "waiting", "rejected", "rolled_back")
-STAGES = {"raw": "collect", "features": "engineer"}
 
 
 def learn(settings: Settings, definition: Definition) -> tuple[dict[str, dict[str, Any]], list[int]]:
@@ -32,7 +30,7 @@ def learn(settings: Settings, definition: Definition) -> tuple[dict[str, dict[st
     if len(records) < FEWEST:
         raise UsageError(f"A contract is learnt from at least {FEWEST} nights with different data; {definition.name} has {len(records)}.",
                          remedy="Run more nights; nights that a gate stopped do not count.")
-    found = {boundary: _learnt(settings, definition, records, boundary) for boundary in STAGES}
+    found = {boundary: _learnt(settings, definition, records, boundary) for boundary in KEPT_BY}
     return found, [record.run for record in records]
 
 
@@ -45,7 +43,7 @@ def _passed(settings: Settings, model: str) -> list[RunRecord]:
 
 def _learnt(settings: Settings, definition: Definition, records: list[RunRecord], boundary: str) -> dict[str, Any]:
     with contextlib.ExitStack() as opened, tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
-        datasets = [_dataset(settings, record, boundary) for record in records]
+        datasets = [data_of(settings.store, record, boundary) for record in records]
         nights = [Night(record.run, opened.enter_context(settings.store.local_copy(dataset.uri)), dataset.rows)
                   for record, dataset in zip(records, datasets, strict=True)]
         columns = datasets[-1].columns
@@ -68,7 +66,3 @@ def _fresh(suite: dict[str, Any], name: str, nights: list[Night], records: list[
               if (each["type"], each["kwargs"].get("column")) != ("expect_column_max_to_be_between", name)]
     return {**suite, "expectations": [*others, freshness_of(name, ages, limits.tolerated(ages)[1])]}
 
-
-def _dataset(settings: Settings, record: RunRecord, boundary: str) -> Dataset:
-    note = f"{run_key(record.model, record.run)}/notes/{STAGES[boundary]}.json"
-    return Dataset.from_json(settings.store.read_json(note)["dataset"])

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from nightgate.contracts.sentences import sentence
 from nightgate.contracts.suites import Check, read_suite
 from nightgate.errors import FileMissing, SuiteError
-from nightgate.records import run_key, run_numbers
+from nightgate.records import KEPT_BY, note_key, run_numbers
 from nightgate.settings import Settings
 
-BOUNDARIES = ("raw", "features")
 NIGHTS = 30
 """Nights that are looked at, the last ones."""
 
@@ -22,7 +21,7 @@ FAR, LOOSE = 0.05, 0.05
 
 def warnings(settings: Settings, model: str) -> Iterator[str]:
     """Yield a sentence for each rule that nearly fails every night, or that allows much and was never near it."""
-    for boundary in BOUNDARIES:
+    for boundary in KEPT_BY:
         try:
             suite = read_suite(settings.contracts_of(model) / f"{boundary}.json")
         except (FileMissing, SuiteError):
@@ -49,7 +48,7 @@ def _shares(settings: Settings, model: str, boundary: str) -> dict[str, list[flo
     """Return for each rule, by its sentence, the share of rows against it in each night."""
     found: dict[str, list[float]] = {}
     for number in run_numbers(settings.store, model)[-NIGHTS:]:
-        key = f"{run_key(model, number)}/notes/gate-{boundary}.json"
+        key = note_key(model, number, f"gate-{boundary}")
         if settings.store.exists(key):
             for each in settings.store.read_json(key)["result"]["results"]:
                 if not each["error"]:

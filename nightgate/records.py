@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from nightgate.datasets import Dataset
 from nightgate.errors import FileMissing, UsageError
 from nightgate.store import Store
+
+KEPT_BY = {"raw": "collect", "features": "engineer"}
+"""Boundaries whose data a run keeps, and the stage whose note names them."""
 
 Verdict = Literal["promoted", "kept", "stopped", "waiting", "rejected", "rolled_back", "failed"]
 
@@ -95,6 +99,21 @@ class RunRecord:
 
 def run_key(model: str, run: int) -> str:
     return f"runs/{model}/{run}"
+
+
+def note_key(model: str, run: int, stage: str) -> str:
+    return f"{run_key(model, run)}/notes/{stage}.json"
+
+
+def gate_note(store: Store, record: RunRecord, boundary: str) -> dict[str, Any]:
+    """Return what a run's gate wrote down: its numbers and every result."""
+    note: dict[str, Any] = store.read_json(note_key(record.model, record.run, f"gate-{boundary}"))
+    return note
+
+
+def data_of(store: Store, record: RunRecord, boundary: str) -> Dataset:
+    """Return the data that a run's gate checked, of a boundary in `KEPT_BY`."""
+    return Dataset.from_json(store.read_json(note_key(record.model, record.run, KEPT_BY[boundary]))["dataset"])
 
 
 def write_record(store: Store, record: RunRecord) -> None:

@@ -4,12 +4,15 @@ import json
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from nightgate import gates, stages
 from nightgate.authoring import Wanted, make
+from nightgate.errors import ContractBroken
 from nightgate.nights import night
 from nightgate.records import RunRecord
 from nightgate.settings import Settings
@@ -33,6 +36,36 @@ def people(rows: int = 600, seed: int = 0, strength: float = 1.5) -> pd.DataFram
     return pd.DataFrame({"income": income.round(3), "age": age, "city": city, "default": default})
 
 
+def settings_of(folder: Path) -> Settings:
+    """Return the settings of a project that keeps everything in its folder."""
+    return Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}", folder / ".nightgate" / "keys.json")
+
+
+def copied(project: Path, folder: Path) -> Settings:
+    """Copy a project, so that a test may change it; return the copy's settings."""
+    shutil.copytree(project, folder)
+    return settings_of(folder)
+
+
+def stop_on_new_data(folder: Path, *, more_income: float = 0.0) -> Settings:
+    """Make a project whose second run is stopped by a new city, and by higher incomes."""
+    place = project(folder)
+    run_plainly(place)
+    frame = people(seed=1)
+    frame["income"] += more_income
+    frame.loc[:99, "city"] = "Genf"
+    frame.to_csv(folder / "data.csv", index=False)
+    with pytest.raises(ContractBroken):
+        run_plainly(place)
+    return place
+
+
+def rules(place: Settings) -> list[dict[str, Any]]:
+    """Return the rules of the raw contract."""
+    found: list[dict[str, Any]] = json.loads((place.contracts_of("credit") / "raw.json").read_text())["expectations"]
+    return found
+
+
 def project(folder: Path, frame: pd.DataFrame | None = None, *, name: str = "credit", extra: str = SMALL, **wanted: object) -> Settings:
     """Make a project with one model over `data.csv`; return its settings."""
     for part in ("flows", "tasks"):
@@ -40,8 +73,7 @@ def project(folder: Path, frame: pd.DataFrame | None = None, *, name: str = "cre
     (folder / "models").mkdir()
     (folder / "pyproject.toml").write_text("")
     (people() if frame is None else frame).to_csv(folder / "data.csv", index=False)
-    place = Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}",
-                     folder / ".nightgate" / "keys.json")
+    place = settings_of(folder)
     made = make(place, Wanted(name, {"data": "data.csv"}, "default", **wanted))  # type: ignore[arg-type]
     made.definition.write_text(made.definition.read_text() + extra)
     return place

@@ -7,13 +7,9 @@ from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, UsageError
-from nightgate.records import GateNumbers, RunRecord, history, read_record, run_key
+from nightgate.records import KEPT_BY, GateNumbers, RunRecord, data_of, gate_note, history, read_record
 from nightgate.reports.document import Document, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
-from nightgate.store import Store
-
-DATA = {"raw": "collect", "features": "engineer"}
-"""Boundaries whose data a run keeps: the stage whose note names them."""
 
 
 def add(commands: Commands) -> None:
@@ -42,6 +38,7 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
 
     from nightgate.contracts.accepting import Reason, chosen_places
     from nightgate.contracts.accepting import accept as widened
+    from nightgate.contracts.writing import replace_suite
 
     if not arguments.reason.strip():
         raise UsageError("--reason is needed: whoever reads the contract later wants to know why.",
@@ -50,11 +47,11 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     gate = _stopped(record)
     path = place.contracts_of(record.model) / f"{gate.boundary}.json"
     before = path.read_text(encoding="utf-8")
-    failed = place.store.read_json(f"{run_key(record.model, record.run)}/notes/gate-{gate.boundary}.json")["result"]["results"]
+    failed = gate_note(place.store, record, gate.boundary)["result"]["results"]
     reason = Reason(record.run, getpass.getuser(), datetime.now(UTC).isoformat(timespec="seconds"), arguments.reason.strip())
     with place.store.local_copy(_data(place, record, gate)) as data:
         after, changes = widened(path, data, chosen_places(failed, arguments.checks), reason)
-    Store(str(path.parent)).write(path.name, after.encode())
+    replace_suite(path, after)
     changed = _difference(before, after, path.name, f"{path.name}, accepted")
     again = f"nightgate run {record.model} --as-of {record.as_of}"
     value = {"model": record.model, "run": record.run, "boundary": gate.boundary, "reason": reason.why, "by": reason.by,
@@ -65,7 +62,7 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
 
 def learn(arguments: argparse.Namespace, place: Settings) -> Answer:
     """Infer the contracts of raw data and features from the nights that passed; what a person wrote or accepted stays."""
-    from nightgate.contracts.writing import as_text
+    from nightgate.contracts.writing import as_text, replace_suite
     from nightgate.definition.loading import definition_path, load_definition
     from nightgate.learning import learn as learn_from_nights
 
@@ -76,7 +73,7 @@ def learn(arguments: argparse.Namespace, place: Settings) -> Answer:
     for boundary, suite in suites.items():
         before, after = _now(place, model, boundary), as_text(suite)
         changed[boundary] = _difference(before, after, f"{boundary}.json", f"{boundary}.json, learnt")
-        Store(str(place.contracts_of(model))).write(f"{boundary}.json", after.encode())
+        replace_suite(place.contracts_of(model) / f"{boundary}.json", after)
     told = f"Learnt from {len(runs)} nights, runs {runs[0]} to {runs[-1]}."
     return Answer({"model": model, "runs": runs, "changed": changed}, "\n".join([*filter(None, changed.values()), told]))
 
@@ -118,11 +115,10 @@ def _stopped(record: RunRecord) -> GateNumbers:
 
 
 def _data(place: Settings, record: RunRecord, gate: GateNumbers) -> str:
-    if gate.boundary not in DATA:
+    if gate.boundary not in KEPT_BY:
         raise UsageError(f"The {gate.boundary} contract is about the model itself; what it bounds is the owner's to say.",
                          remedy=f"Change data_contracts/{record.model}/{gate.boundary}.json by hand.")
-    note = f"{run_key(record.model, record.run)}/notes/{DATA[gate.boundary]}.json"
-    return str(place.store.read_json(note)["dataset"]["uri"])
+    return data_of(place.store, record, gate.boundary).uri
 
 
 def _now(place: Settings, model: str, boundary: str) -> str:

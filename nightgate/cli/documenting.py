@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nightgate.cli.parsing import Answer, Commands
+from nightgate.cli.reading import known, open_page
 from nightgate.errors import UsageError
-from nightgate.records import RunRecord, history, read_record, run_key, run_numbers
-from nightgate.settings import Settings, settings
+from nightgate.records import RunRecord, gate_note, history, read_record
+from nightgate.settings import Settings
 
 if TYPE_CHECKING:
     from nightgate.contracts.pages import Checked
@@ -27,13 +28,10 @@ def add(commands: Commands) -> None:
 def docs(arguments: argparse.Namespace) -> Answer:
     """Build the pages anew; what a masked column holds is hidden in them as it is everywhere."""
     from nightgate.contracts.pages import as_library_json, build
-    from nightgate.definition.loading import definition_path
 
-    place, model = settings(), arguments.model
+    place, model = known(arguments.model), arguments.model
     if arguments.runs < 1:
         raise UsageError(f"--runs {arguments.runs} is no number of runs.", remedy="Name one or more.")
-    if not run_numbers(place.store, model):
-        definition_path(place.models, model)
     read_record(place.store, model)  # says what to do where there is none
     records = history(place.store, model)[-arguments.runs:]
     gates = [gate for record in records for gate in _gates(place, record)]
@@ -41,10 +39,7 @@ def docs(arguments: argparse.Namespace) -> Answer:
     shutil.rmtree(folder)
     page = build(gates, folder)
     if arguments.open:
-        import webbrowser
-
-        if not webbrowser.open(page.as_uri()):
-            raise UsageError("There is no browser here.", remedy=f"Open {page} by hand.")
+        open_page(str(page))
     value = {"model": model, "page": str(page), "runs": [record.run for record in records], "results": [*map(as_library_json, gates)]}
     return Answer(value, str(page))
 
@@ -54,7 +49,7 @@ def _gates(place: Settings, record: RunRecord) -> list["Checked"]:
 
     found = []
     for gate in record.gates:
-        note = place.store.read_json(f"{run_key(record.model, record.run)}/notes/gate-{gate.boundary}.json")
         suite = json.loads(place.store.read(f"contracts/{gate.sha256}.json"))
-        found.append(Checked(suite, note["result"], record.run, datetime.fromisoformat(record.started)))
+        result = gate_note(place.store, record, gate.boundary)["result"]
+        found.append(Checked(suite, result, record.run, datetime.fromisoformat(record.started)))
     return found

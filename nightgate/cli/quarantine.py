@@ -17,7 +17,6 @@ from nightgate.wording import counted
 
 SHOWN = 20
 COLUMNS = 6
-MASK = "•••"
 
 
 def add(commands: Commands) -> None:
@@ -63,6 +62,7 @@ def _read(place: Settings, record: RunRecord, address: str) -> dict[str, Any]:
     """Return the columns and rows of a file, values of masked columns hidden."""
     import pyarrow.parquet as pq
 
+    from nightgate.contracts.gate import MASK
     from nightgate.contracts.quarantine import REASONS
 
     hidden = set((record.definition.get("privacy") or {}).get("mask", ()))

@@ -53,7 +53,7 @@ def status(arguments: argparse.Namespace) -> Answer:
 
 def show_history(arguments: argparse.Namespace) -> Answer:
     """List the runs of a model, newest first."""
-    place = _known(arguments.model)
+    place = known(arguments.model)
     records = history(place.store, arguments.model)[::-1]
     rows = [[str(record.run), record.as_of, record.verdict, _figure(record), str(record.champion or "–"),
              f"{sum(record.seconds.values()):.0f} s", record.run_id] for record in records]
@@ -67,14 +67,14 @@ def show(arguments: argparse.Namespace) -> Answer:
     """Show one run whole."""
     from nightgate.reports.retraining import report as document
 
-    place = _known(arguments.model)
+    place = known(arguments.model)
     record = read_record(place.store, arguments.model, arguments.run)
     return Answer(record.as_json(), document(record))
 
 
 def compare(arguments: argparse.Namespace) -> Answer:
     """Show two runs side by side: what differs in figures, data, contracts, code and settings."""
-    place = _known(arguments.model)
+    place = known(arguments.model)
     first, second = (read_record(place.store, arguments.model, which) for which in (arguments.first, arguments.second))
     mine, theirs = first.metrics.get("challenger") or {}, second.metrics.get("challenger") or {}
     figures = [[name, _value(mine, name), _value(theirs, name)] for name in {**mine, **theirs}]
@@ -92,18 +92,22 @@ def compare(arguments: argparse.Namespace) -> Answer:
 
 def report(arguments: argparse.Namespace) -> Answer:
     """Say where a run's report is, and open it where that is wanted."""
-    place = _known(arguments.model)
+    place = known(arguments.model)
     record = read_record(place.store, arguments.model, arguments.run)
     if record.report is None:
         raise FileMissing(f"Run {record.run} of {arguments.model} has no report: it ended {record.verdict} before one was made.",
                           remedy=f"`nightgate show {arguments.model} {record.run}` tells why.")
     if arguments.open:
-        import webbrowser
-
-        address = record.report if "://" in record.report else f"file://{record.report}"
-        if not webbrowser.open(address):
-            raise UsageError("There is no browser here.", remedy=f"Open {record.report} by hand.")
+        open_page(record.report)
     return Answer({"model": arguments.model, "run": record.run, "report": record.report}, record.report)
+
+
+def open_page(address: str) -> None:
+    """Open a page, by its path or URL, in the browser. Raises UsageError where there is none."""
+    import webbrowser
+
+    if not webbrowser.open(address if "://" in address else f"file://{address}"):
+        raise UsageError("There is no browser here.", remedy=f"Open {address} by hand.")
 
 
 def _status(place: Settings, name: str) -> dict[str, Any]:
@@ -129,7 +133,7 @@ def _next(cron: str, timezone: str) -> str:
     return str(croniter(cron, datetime.now(ZoneInfo(timezone))).get_next(datetime).isoformat(timespec="minutes"))
 
 
-def _known(model: str) -> Settings:
+def known(model: str) -> Settings:
     """Return the settings; raise FileMissing when the model is neither defined nor has runs."""
     from nightgate.definition.loading import definition_path
 

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nightgate.contracts.asking import answered
+from nightgate.contracts.asking import answers_to
 from nightgate.contracts.conditions import identifier
 from nightgate.contracts.families import family
 from nightgate.contracts.forms import Figures, Grouped, Quantiles, RowRule, Shape, Shares
 from nightgate.contracts.gate import CheckResult, form_of
 from nightgate.contracts.opening import Opened, opened
-from nightgate.contracts.suites import Check, known_expectations, read_suite
+from nightgate.contracts.suites import Check, known_expectations, number_of, read_suite
 from nightgate.contracts.values import bound_of, is_in
 from nightgate.contracts.writing import as_text, outward
 from nightgate.errors import UsageError
@@ -54,7 +54,7 @@ def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason) -> tu
     changes = []
     with opened(data) as rows:
         for place in places:
-            written = whole["expectations"][int(_number(place))]
+            written = whole["expectations"][number_of(place)]
             before, after = dict(written["kwargs"]), {**written["kwargs"], **_widened(checks[place], rows)}
             after = {key: value for key, value in after.items() if value is not None}
             written["kwargs"] = after
@@ -72,9 +72,8 @@ def _widened(check: Check, data: Opened) -> dict[str, Any]:
     if form is None or isinstance(form, CheckResult | Shape):
         why = form.found if isinstance(form, CheckResult) else form.wrong(data.types) if form else ""
         raise _hopeless(check, why or "there is nothing in it to widen")
-    asks = (form.asks[0], form.counted) if isinstance(form, RowRule) else form.asks
-    found = answered(data, asks)
-    answers = [found[part] for part in asks]
+    found = answers_to(data, [form])
+    answers = [found[part] for part in form.asks]
     if check.type == "expect_column_values_to_be_between":
         return _bounds(check, data, answers)
     if check.type == "expect_column_values_to_be_in_set" and (values := _new_values(check, data)):
@@ -175,15 +174,9 @@ def chosen_places(results: Sequence[Mapping[str, Any]], chosen: Sequence[str]) -
         return [each["place"] for each in failed]
     found = []
     for word in chosen:
-        mine = [each["place"] for each in failed if word in (each["place"], each["column"], each["type"], _number(each["place"]))]
+        mine = [each["place"] for each in failed if word in (each["place"], each["column"], each["type"], str(number_of(each["place"])))]
         if not mine:
-            there = ", ".join(f"{_number(each['place'])} ({each['column'] or each['type']})" for each in failed)
+            there = ", ".join(f"{number_of(each['place'])} ({each['column'] or each['type']})" for each in failed)
             raise UsageError(f"`{word}` is no check that failed in this run.", remedy=f"There failed {there}.")
         found += mine
     return list(dict.fromkeys(found))
-
-
-def _number(place: str) -> str:
-    return place.removeprefix("expectations[").removesuffix("]")
-
-

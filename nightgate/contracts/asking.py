@@ -1,8 +1,9 @@
 """Asking data of many things at once: aggregates in as few scans as possible."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from nightgate.contracts.forms import RowRule, Rule, Shape
 from nightgate.contracts.opening import Opened
 
 STATEMENT = 100
@@ -20,6 +21,15 @@ def answered(data: Opened, parts: Sequence[str]) -> dict[str, Any]:
         for start in range(0, len(group), size):
             answers |= _at_once(data, group[start:start + size], source)
     return answers
+
+
+def answers_to(data: Opened, forms: Iterable[Rule]) -> dict[str, Any]:
+    """Answer all that rules ask; where a doubt is not settled by the first answers, the rows are counted in its place."""
+    asking = [form for form in forms if not isinstance(form, Shape)]
+    answers = answered(data, [part for form in asking for part in form.asks])
+    doubts = {form.doubt: form.counted for form in asking if isinstance(form, RowRule) and answers.get(form.doubt) is True}
+    counts = answered(data, [*doubts.values()])
+    return answers | {doubt: counts[counted] for doubt, counted in doubts.items()}
 
 
 def _at_once(data: Opened, parts: Sequence[str], source: str) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def determined(table: pa.Table, columns: Sequence[Column], limits: Limits) -> It
         yield expect("expect_column_pair_values_to_be_in_set",
                      {"column_A": one, "column_B": other, "ignore_row_if": "either_value_is_missing",
                       "value_pairs_set": sorted([list(pair.values()) for pair in pairs.to_pylist()], key=str),
-                      **mostly(limits.most(0, len(table), CENT))},
+                      **mostly(limits.most(0, len(table), CENT, expected=True))},
                      f"{one} determines {other}: {len(pairs)} pairs came in {len(table):,} rows.", rows=len(table),
                      formula="hypergeometric tail")
         if len(told) >= MOST_DETERMINED:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 
 from nightgate.contracts.writing import Expectation, expect
 
-HOUR = 3_600_000_000
-DAY = 24 * HOUR
+HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 STALE = 2
 """Days without a row after which a file is taken for an archive, of which freshness cannot be asked."""
 
@@ -24,14 +23,14 @@ def freshness(name: str, times: pa.ChunkedArray, as_of: date) -> Iterator[Expect
 
     Nothing is yielded for an archive: where the newest row is older than `STALE` days at the as-of date.
     """
-    known = np.sort(pc.cast(pc.cast(times.drop_null(), pa.timestamp("us")), pa.int64()).to_numpy())
-    night = int((datetime.combine(as_of, time()) - datetime(1970, 1, 1)).total_seconds()) * HOUR // 3600
+    known = np.sort(pc.cast(times.drop_null(), pa.timestamp("us")).to_numpy())
+    night = np.datetime64(as_of, "us")
     known = known[known < night]
     if len(known) < 2 or night - known[-1] > STALE * DAY:
         return
     nights = np.arange(night, known[0], -DAY)
     ages = nights - known[np.searchsorted(known, nights) - 1]
-    oldest = float(ages.max()) / HOUR
+    oldest = float(ages.max() / HOUR)
     hours = math.ceil(oldest * (1.25 if len(nights) >= FEWEST else 2.0)) + 1
     yield _at_most(name, hours, oldest, len(nights))
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nightgate.contracts.asking import answered
+from nightgate.contracts.asking import answers_to
 from nightgate.contracts.conditions import identifier
 from nightgate.contracts.forms import Finding, Grouped, RowRule, Rule, Shape
 from nightgate.contracts.opening import Opened, opened
@@ -137,8 +137,7 @@ def _result(suite: Suite, boundary: str, rows: int, results: tuple[CheckResult, 
 def _results(data: Opened, suite: Suite, sensitive: frozenset[str], identity: str | None) -> Iterator[CheckResult]:
     """Yield a result for every check, in the order of the file."""
     forms = {each.place: form_of(each, data) for each in suite.checks}
-    asked = answered(data, [part for form in forms.values() if not isinstance(form, CheckResult | Shape | None) for part in form.asks])
-    asked |= answered(data, [form.counted for form in forms.values() if isinstance(form, RowRule) and asked[form.asks[1]] is True])
+    asked = answers_to(data, [form for form in forms.values() if not isinstance(form, CheckResult | None)])
     foreign = [each for each in suite.checks if forms[each.place] is None]
     others: dict[str, CheckResult] = {}
     if foreign:
@@ -174,7 +173,7 @@ def _judged(each: Check, form: Rule, asked: dict[str, Any], data: Opened, sensit
     if isinstance(form, Shape):
         wrong = form.wrong(data.types)
         return of(each, Finding(not wrong, wrong or "so it is", data.rows))
-    answers = [asked[form.counted if asked[part] is True and isinstance(form, RowRule) else part] for part in form.asks]
+    answers = [asked[part] for part in form.asks]
     hidden = bool(sensitive.intersection(each.columns))
     broken = next((answer for answer in answers if isinstance(answer, Exception)), None)
     if broken is not None:  # its text may quote a value

@@ -138,7 +138,7 @@ def _column(values: pa.ChunkedArray, column: Column, definition: Definition, lim
         yield expect("expect_column_values_to_not_be_null", {"column": column.name}, "Every row has its target.")
     elif column.name == definition.time:
         yield expect("expect_column_values_to_not_be_null", {"column": column.name}, "Every row says when it became true.")
-    elif (allowed := limits.most(missing, rows, MISSING_FLOOR, seen=missing > 0)) < 1:
+    elif (allowed := limits.most(missing, rows, MISSING_FLOOR)) < 1:
         yield expect("expect_column_values_to_not_be_null", {"column": column.name, **mostly(allowed)},
                      f"Missing in {missing:,} of {rows:,} rows.", missing=missing, rows=rows, formula=TAIL)
     known = values.drop_null()
@@ -169,7 +169,7 @@ def _categories(column: Column, counts: dict[Any, int], limits: Limits) -> Itera
         # Good (1953): the share of what has not been seen yet is that of what was seen once.
         once = sum(count == 1 for count in counts.values())
         yield expect("expect_column_values_to_be_in_set",
-                     {"column": column.name, "value_set": ordered, **mostly(limits.most(once, rows, NEW_FLOOR, seen=once > 0))},
+                     {"column": column.name, "value_set": ordered, **mostly(limits.most(once, rows, NEW_FLOOR))},
                      f"{len(counts)} values in {rows:,} rows; a few new ones may come.", seen_once=once, rows=rows,
                      formula=f"{TAIL} of what was seen once (Good-Turing)")
     if not 1 < len(counts) <= MOST_SHARES:
@@ -187,7 +187,7 @@ def _texts(column: Column, counts: dict[Any, int], limits: Limits) -> Iterator[E
     rows = sum(counts.values())
     found = shape(counts)
     if found is not None:
-        allowed = limits.most(found.against, rows, OUTSIDE_FLOOR, seen=found.against > 0)
+        allowed = limits.most(found.against, rows, OUTSIDE_FLOOR)
         yield expect(found.type, {"column": column.name, "regex": found.regex, **mostly(allowed)},
                      found.note, against=found.against, rows=rows, formula=TAIL)
     yield from _not_constant(column, counts, limits)
@@ -199,7 +199,7 @@ def _amounts(values: NDArray[np.float64], column: Column, counts: dict[Any, int]
     if rows < 2 or values[0] == values[-1]:
         return
     spread = (values[-1] - values[0]) / 10
-    allowed = limits.most(0, rows, OUTSIDE_FLOOR)
+    allowed = limits.most(0, rows, OUTSIDE_FLOOR, expected=True)
     low, high = float(0.0 if 0 <= values[0] <= spread else values[0] - spread), float(values[-1] + spread)
     whole = column.type == "integer"
     yield expect("expect_column_values_to_be_between",

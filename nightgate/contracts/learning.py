@@ -5,12 +5,13 @@ The more nights there are, the tighter the contract: from more rows, for nights 
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nightgate.contracts.asking import answered
+from nightgate.contracts.asking import answers_to
 from nightgate.contracts.conditions import literal
 from nightgate.contracts.forms import Grouped, Quantiles, RowRule, Shares
 from nightgate.contracts.gate import form_of
@@ -69,11 +70,11 @@ def _figures(check: Check, data: Opened) -> Any:
     """Return what a rule is judged by on one night: the share against it, a distance, quantiles; None when there is nothing."""
     form = form_of(check, data)
     if isinstance(form, RowRule | Grouped):
-        asks = (form.asks[0], form.counted if isinstance(form, RowRule) else form.asks[1])
-        evaluated, against = (float(answer or 0) for answer in answered(data, asks).values()) if asks[0] != asks[1] else (0.0, 0.0)
+        found = answers_to(data, [form])
+        evaluated, against = (float(found[part] or 0) for part in form.asks)
         return against / evaluated if evaluated else None
     if isinstance(form, Shares):
-        return form.distance(answered(data, form.asks)[form.asks[0]] or {})
+        return form.distance(answers_to(data, [form])[form.asks[0]] or {})
     if isinstance(form, Quantiles):
         wanted = ", ".join(str(quantile) for quantile, _, _ in form.bounds)
         return data.connection.execute(f"SELECT quantile_disc({form.sql}, [{wanted}]) FROM data WHERE {form.applies}").fetchall()[0][0]
@@ -119,8 +120,6 @@ def _extremes(seen: Sequence[Any]) -> dict[str, Any]:
 
 def _counted(nights: Sequence[Night], limits: Limits) -> Expectation:
     """Return the rule on the number of rows: what came, a third less or half as much more, or what its nights tolerate."""
-    import math
-
     counts = [night.rows for night in nights]
     low, high = (math.exp(value) for value in limits.tolerated([math.log(count) for count in counts]))
     least, most = math.floor(min(low, SMALLER * min(counts))), math.ceil(max(high, LARGER * max(counts)))

@@ -40,13 +40,13 @@ class Limits:
     def night_of(self, rows: int) -> int:
         return min(self.smallest, max(rows * 4 // 5, 1))
 
-    def most(self, count: int, rows: int, floor: float, *, seen: bool = True) -> float:
+    def most(self, count: int, rows: int, floor: float, *, expected: bool = False) -> float:
         """Return the largest share that what was seen in `count` of `rows` rows may have in a clean night, at least `floor` more.
 
-        The limit is that of the exact conditional test of two shares: hypergeometric, as Fisher's. With `seen` false it is about
-        something that need never come.
+        The limit is that of the exact conditional test of two shares: hypergeometric, as Fisher's. What was not seen need never come,
+        and has a higher level, unless it is `expected`: a value just outside the range is.
         """
-        level = self.level if seen else min(100 * self.level, NEVER)
+        level = self.level if count or expected else min(100 * self.level, NEVER)
         return min(max(_most(count, rows, self.night_of(rows), level), count / rows + floor), 1.0)
 
     def ranks(self, rows: int, quantile: float) -> tuple[int | None, int | None]:

@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightgate.contracts.suites import number_of
+
 if TYPE_CHECKING:
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 
@@ -14,7 +16,6 @@ SITE = "nightgate"
 STRUCTURED: Mapping[str, Any] = {"expect_column_quantile_values_to_be_between": {"quantiles": [], "values": []},
                                  "expect_column_kl_divergence_to_be_less_than": None}
 """What the library's pages take for found where a sentence is none of theirs; the sentence is in the result's meta."""
-
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ def library_result(checked: Checked) -> "ExpectationSuiteValidationResult":
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 
     expectations = checked.suite["expectations"]
-    results = [_one(expectations[int(each["place"].removeprefix("expectations[").removesuffix("]"))], each)
-               for each in checked.result["results"]]
+    results = [_one(expectations[number_of(each["place"])], each) for each in checked.result["results"]]
     good = sum(bool(each["success"]) for each in checked.result["results"])
     statistics = {"evaluated_expectations": len(results), "successful_expectations": good,
                   "unsuccessful_expectations": len(results) - good, "success_percent": 100 * good / len(results) if results else 0.0}

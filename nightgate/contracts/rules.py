@@ -142,9 +142,13 @@ def _figure(sql: str, *allowed: Family, slack: float = 0.0, counts: str = "count
         arguments, of_values = check.arguments, not sql.startswith("count(")
         low, high = (bound_of(arguments.get(key), kind) if of_values else arguments.get(key) for key in ("min_value", "max_value"))
         filtered = f" FILTER (WHERE {check.condition.sql})" if check.condition else ""
-        figure = Figure(_filled(sql, column, filtered), low, high, bool(arguments.get("strict_min")), bool(arguments.get("strict_max")))
+        figure = _with_bounds(_filled(sql, column, filtered), check, low, high)
         return Figures((figure,), _filled(counts, column, filtered), of_values, slack)
     return make
+
+
+def _with_bounds(sql: str, check: Check, low: Any, high: Any) -> Figure:
+    return Figure(sql, low, high, bool(check.arguments.get("strict_min")), bool(check.arguments.get("strict_max")))
 
 
 def _filled(sql: str, column: str, filtered: str) -> str:
@@ -154,16 +158,15 @@ def _filled(sql: str, column: str, filtered: str) -> str:
 
 def _different_values(check: Check, types: Types) -> Rule | None:
     """Count different values; where only two are asked for, the smallest and the largest tell it faster."""
+    column, _ = value_of(check, types, *FAMILIES)
     if check.arguments.get("max_value") is None and check.arguments.get("min_value") == 2 and not check.arguments.get("strict_min") \
             and "count" in check.type:
         filtered = f" FILTER (WHERE {check.condition.sql})" if check.condition else ""
-        column, _ = value_of(check, types, *FAMILIES)
         sql = f"(CASE WHEN min({column}){filtered} < max({column}){filtered} THEN 2 ELSE 1 END)"
         return Figures((Figure(sql, 2, None),), f"count({column}){filtered}", of_values=False, at_least=True)
-    sql, _ = value_of(check, types, *FAMILIES)
-    applies, low, high = known(check, check.columns[0]), check.arguments.get("min_value"), check.arguments.get("max_value")
-    sql = _distinct(sql, applies, "count(*) / sum(n)" if "proportion" in check.type else "count(*)")
-    figure = Figure(sql, low, high, bool(check.arguments.get("strict_min")), bool(check.arguments.get("strict_max")))
+    applies = known(check, check.columns[0])
+    sql = _distinct(column, applies, "count(*) / sum(n)" if "proportion" in check.type else "count(*)")
+    figure = _with_bounds(sql, check, check.arguments.get("min_value"), check.arguments.get("max_value"))
     return Figures((figure,), f"count_if({applies})", of_values=False)
 
 
@@ -213,8 +216,7 @@ def _query(check: Check, types: Types) -> Rule:
 
 def _row_count(check: Check, types: Types) -> Rule:
     filtered, value = f" FILTER (WHERE {check.condition.sql})" if check.condition else "", check.arguments.get("value")
-    figure = Figure(f"count(*){filtered}", check.arguments.get("min_value", value), check.arguments.get("max_value", value),
-                    bool(check.arguments.get("strict_min")), bool(check.arguments.get("strict_max")))
+    figure = _with_bounds(f"count(*){filtered}", check, check.arguments.get("min_value", value), check.arguments.get("max_value", value))
     return Figures((figure,), "1", of_values=False)
 
 

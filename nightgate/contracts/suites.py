@@ -28,6 +28,9 @@ LARGEST_FILE = 5 * 2**20
 DEEPEST = 30
 
 
+PLACE = "expectations["
+
+
 @dataclass(frozen=True)
 class Check:
     """One expectation. `place` is where it stands in the file; `columns` are all that it names."""
@@ -93,13 +96,18 @@ def parse_suite(value: Any, *, place: str, content: bytes = b"") -> Suite:
         found = list(of_expectation(each))
         mistakes += [f"expectations[{number}]{where}: {what}" for where, what in found]
         if not found:
-            checks.append(_check(each, f"expectations[{number}]"))
+            checks.append(_check(each, f"{PLACE}{number}]"))
     mistakes += _clashes(checks)
     if mistakes:
         raise _refused(place, mistakes)
     own = (value.get("meta") or {}).get("nightgate") or {}
     return Suite(str(value.get("name") or value.get("expectation_suite_name") or place), tuple(checks), value.get("meta") or {},
                  content, float(own.get("quarantine", 0.0)))
+
+
+def number_of(place: str) -> int:
+    """Return which expectation of the file a check's place names."""
+    return int(place.removeprefix(PLACE).removesuffix("]"))
 
 
 def _check(each: Mapping[str, Any], place: str) -> Check:

@@ -3,7 +3,10 @@
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from nightgate.store import Store
 
 VERSION = "1.24.1"
 """Great Expectations whose JSON this is."""
@@ -23,6 +26,11 @@ def mostly(allowed: float) -> dict[str, float]:
 
 def suite(name: str, expectations: Sequence[Expectation], own: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "expectations": list(expectations), "meta": {"great_expectations_version": VERSION, "nightgate": own}}
+
+
+def replace_suite(path: Path, text: str) -> None:
+    """Replace a suite's file in one step. Raises StoreError when it cannot be written."""
+    Store(str(path.parent)).write(path.name, text.encode())
 
 
 def as_text(suite: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """Every command: one JSON value on success and on failure, the right exit code, and what it says."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from nightgate.registry import reconcile
 from nightgate.releases import champion_of, point, read_pointer, versions
 from nightgate.settings import Settings
 from tests.commands import said, shown
-from tests.projects import people, project, run_plainly
+from tests.projects import copied, people, project, run_plainly
 
 
 @pytest.fixture(scope="session")
@@ -32,11 +31,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """Give a copy of the finished project, with this process in it."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished, folder)
-    monkeypatch.chdir(folder / "models")
-    yield Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}",
-                   folder / ".nightgate" / "keys.json")
+    made = copied(finished, tmp_path / "project")
+    monkeypatch.chdir(made.models)
+    yield made
 
 
 COMMANDS = [name for action in parser()._actions if action.choices for name in action.choices]

@@ -1,10 +1,8 @@
 """`nightgate contract`: just the rules that failed are widened, with who said so and why; the versions are told."""
 
 import json
-import shutil
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,35 +10,20 @@ import pytest
 from nightgate.errors import ContractBroken
 from nightgate.settings import Settings
 from tests.commands import said
-from tests.projects import edit_contract, people, project, run_plainly
+from tests.projects import copied, edit_contract, people, project, rules, run_plainly, stop_on_new_data
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a project whose second run was stopped by a new city and by higher incomes."""
-    folder = tmp_path_factory.mktemp("stopped")
-    place = project(folder)
-    run_plainly(place)
-    frame = people(seed=1)
-    frame["income"] += 60
-    frame.loc[:99, "city"] = "Genf"
-    frame.to_csv(folder / "data.csv", index=False)
-    with pytest.raises(ContractBroken):
-        run_plainly(place)
-    return folder
+    return stop_on_new_data(tmp_path_factory.mktemp("stopped"), more_income=60).root
 
 
 @pytest.fixture
 def place(stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    folder = tmp_path / "project"
-    shutil.copytree(stopped, folder)
-    monkeypatch.chdir(folder)
-    return Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}", folder / ".nightgate" / "keys.json")
-
-
-def rules(place: Settings) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((place.contracts_of("credit") / "raw.json").read_text())["expectations"]
-    return found
+    made = copied(stopped, tmp_path / "project")
+    monkeypatch.chdir(made.root)
+    return made
 
 
 def test_what_was_accepted_passes_the_next_night(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:

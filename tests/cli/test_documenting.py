@@ -4,23 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from nightgate.errors import ContractBroken
 from tests.commands import said
-from tests.projects import people, project, run_plainly
+from tests.projects import stop_on_new_data
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a project whose second run was stopped by a new city."""
-    folder = tmp_path_factory.mktemp("ran")
-    place = project(folder)
-    run_plainly(place)
-    frame = people(seed=1)
-    frame.loc[:99, "city"] = "Genf"
-    frame.to_csv(folder / "data.csv", index=False)
-    with pytest.raises(ContractBroken):
-        run_plainly(place)
-    return folder
+    return stop_on_new_data(tmp_path_factory.mktemp("ran")).root
 
 
 def test_pages_and_results_are_the_librarys_own(ran: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

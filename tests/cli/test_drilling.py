@@ -1,7 +1,6 @@
 """`nightgate drill`: every fault takes the whole way of a night; what passes is told with the rule that would stop it."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from nightgate.settings import Settings
 from tests.commands import said
-from tests.projects import project, run_plainly
+from tests.projects import copied, project, rules, run_plainly
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +20,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    folder = tmp_path / "project"
-    shutil.copytree(ran, folder)
-    monkeypatch.chdir(folder)
-    return Settings(folder, str(folder / ".nightgate"), f"sqlite:///{folder / '.nightgate' / 'registry.db'}", folder / ".nightgate" / "keys.json")
-
-
-def rules(place: Settings) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((place.contracts_of("credit") / "raw.json").read_text())["expectations"]
-    return found
+    made = copied(ran, tmp_path / "project")
+    monkeypatch.chdir(made.root)
+    return made
 
 
 def write_rules(place: Settings, kept: list[dict[str, Any]]) -> None:
