@@ -69,10 +69,11 @@ def make(settings: Settings, wanted: Wanted) -> Made:
     guesses = _without_leaks(settings, definition, snapshot, guesses)
     definition = _defined(wanted, guesses, salt)
     table = features.engineer(definition, settings, snapshot)
+    learnt = read_table(table, definition)
     with settings.store.local_copy(snapshot.uri) as raw, settings.store.local_copy(table.uri) as engineered:
         suites = (inference.infer_raw(raw, definition, snapshot.columns, as_of=_today(definition)),
                   inference.infer_features(engineered, definition, table.columns),
-                  inference.infer_predictions(definition, read_table(table, definition).classes),
+                  inference.infer_predictions(definition, learnt.target, learnt.classes),
                   inference.infer_metrics(definition))
     texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt, privacy=wanted.privacy), *map(as_text, suites)]
     _write([path, *contracts], texts)

@@ -73,8 +73,9 @@ def _freedom(scored: Scored) -> int:
 
 
 def decide(definition: Definition, *, against_champion: Comparison | None, against_baseline: Comparison,
-           champion: int | None, challenger: int, unscored: str = "") -> Decision:
-    """Say whether a challenger shall become champion. `unscored` says why the champion could not be compared."""
+           champion: int | None, challenger: int, unscored: str = "", same: bool = False) -> Decision:
+    """Say whether a challenger shall become champion. `unscored` says why the champion could not be compared; with `same` the
+    challenger has learnt what the champion has."""
     metric = definition.metric
     beats = against_baseline.bound > 0
     against = f"{figure(against_baseline.challenger)} against {figure(against_baseline.other)}"
@@ -85,6 +86,8 @@ def decide(definition: Definition, *, against_champion: Comparison | None, again
         return _asked(definition, Decision("promoted", f"Run {challenger} becomes the first champion: on "
                       f"{against_baseline.rows:,} held-out rows it beats the trivial baseline in {metric}, {against}.",
                       "first", against_baseline))
+    if same:
+        return Decision("kept", f"Run {champion} stays champion: run {challenger} learnt the very same model.", "same", against_champion)
     if against_champion is None:
         return Decision("kept", f"Run {champion} stays champion: it could not be compared. {unscored}", "unscored", None)
     return _asked(definition, _of_rule(definition, against_champion, champion, challenger))
@@ -101,7 +104,7 @@ def _of_rule(definition: Definition, comparison: Comparison, champion: int, chal
         return Decision("promoted", f"Run {challenger} {words} champion {champion} {where}: {scores}, {bound}.",
                         rule, comparison)
     words = "is not shown to be better" if rule == "better" else f"is not shown to be within {margin:g}"
-    return Decision("kept", f"Run {champion} stays champion: {challenger} {words} {where}: {scores}, {bound}.",
+    return Decision("kept", f"Run {champion} stays champion: run {challenger} {words} {where}: {scores}, {bound}.",
                     rule, comparison)
 
 

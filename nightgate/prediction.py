@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
+CHANGE = "change_of_"
+"""Begins the name of a column of the predictions boundary that says by how much predictions are above the champion's mean."""
+
 BLOCK = 5_000
 """Rows predicted at once: larger blocks leave the processor's cache and take two to three times longer."""
 

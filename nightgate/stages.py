@@ -19,7 +19,7 @@ from nightgate.evaluation.holdout import evaluate as evaluate_holdout
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
 from nightgate.profile import profile
-from nightgate.records import CandidateNumbers, RunRecord
+from nightgate.records import CandidateNumbers, RunRecord, read_record, run_numbers
 from nightgate.reports import writing as reports
 from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
@@ -115,7 +115,7 @@ def evaluate(this: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[s
                      evaluation={**result.as_json(), "classes": table.classes},
                      told=f"{best.name}: {this.definition.metric} {interval(best_figure)} on {result.rows:,} held-out rows")
         figures = metrics_row(result, this.definition.metric)
-        return Evaluated(best.name, threshold, _store_frame(this, predictions_table(table, split, result), "predictions"),
+        return Evaluated(best.name, threshold, _store_frame(this, predictions_table(table, split, result, _before(this)), "predictions"),
                          _store_frame(this, pd.DataFrame([figures]), "metrics"), figures, result.against_baseline,
                          result.against_champion, result.unscored)
 
@@ -123,9 +123,12 @@ def evaluate(this: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[s
 def decide(this: Night, evaluated: Evaluated) -> Decision:
     """Say whether the challenger shall become champion."""
     with this.stage("decide") as notes:
+        champion = releases.champion_of(this.settings, this.run.model)
+        same = champion is not None and this.notes()["evaluate"]["model_sha256"] == \
+            releases.read_manifest(this.settings.store, this.run.model, champion).model_sha256
         decision = decisions.decide(this.definition, against_champion=evaluated.against_champion,
                                     against_baseline=evaluated.against_baseline, unscored=evaluated.unscored,
-                                    champion=releases.champion_of(this.settings, this.run.model), challenger=this.run.run)
+                                    champion=champion, challenger=this.run.run, same=same)
         notes.update(decision=decision.as_json(), told=decision.sentence)
         return decision
 
@@ -251,6 +254,15 @@ def _rival(this: Night, snapshot: Dataset) -> tuple[Rival | None, str]:
         return None, f"It needs {', '.join(missing[:5])}, which today's data no longer have."
     frame = _table(this, features.engineer(definition, this.settings, snapshot)).frame
     return Rival(champion, served.pipeline, frame, served.manifest.threshold or 0.5, served.training_rows), ""
+
+
+def _before(this: Night) -> Sequence[float]:
+    """Return the champion's mean prediction when it was evaluated; nothing where there is no champion or no record of that."""
+    champion = releases.champion_of(this.settings, this.run.model)
+    if champion is None or champion not in run_numbers(this.settings.store, this.run.model):
+        return ()
+    mean: Sequence[float] = read_record(this.settings.store, this.run.model, champion).evaluation.get("mean", ())
+    return mean
 
 
 def _store_frame(this: Night, frame: pd.DataFrame, folder: str) -> Dataset:

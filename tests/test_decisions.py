@@ -89,3 +89,11 @@ def test_a_champion_that_cannot_be_compared_stays() -> None:
                      unscored="It needs income.")
 
     assert decided.verdict == "kept" and "It needs income." in decided.sentence
+
+
+def test_a_champion_that_was_learnt_again_stays() -> None:
+    same = comparison(0.0)
+
+    decision = decide(defined(), against_champion=same, against_baseline=comparison(0.1), champion=1, challenger=2, same=True)
+
+    assert decision.verdict == "kept" and "the very same model" in decision.sentence

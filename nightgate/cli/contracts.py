@@ -3,8 +3,11 @@
 import argparse
 import difflib
 import json
+import sys
+from datetime import UTC, date, datetime
 from typing import Any
 
+from nightgate.cli import running
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, UsageError
 from nightgate.records import KEPT_BY, GateNumbers, RunRecord, data_of, gate_note, history, read_record
@@ -23,6 +26,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
     parser.add_argument("checks", nargs="*", metavar="CHECK", help="with accept: place, column or type of failed checks; all when absent")
     parser.add_argument("--reason", default="", help="with accept: why the data were right")
+    parser.add_argument("--again", action="store_true", help="with accept: run that night again at once; on a terminal it is offered")
 
 
 def contract(arguments: argparse.Namespace) -> Answer:
@@ -34,11 +38,12 @@ def contract(arguments: argparse.Namespace) -> Answer:
 def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     """Widen the rules that stopped a run by what it saw, and write down who said so and why."""
     import getpass
-    from datetime import UTC, datetime
 
     from nightgate.contracts.accepting import Reason, chosen_places
     from nightgate.contracts.accepting import accept as widened
     from nightgate.contracts.writing import replace_suite
+    from nightgate.definition.model import Definition
+    from nightgate.windows import window_of
 
     if not arguments.reason.strip():
         raise UsageError("--reason is needed: whoever reads the contract later wants to know why.",
@@ -50,14 +55,20 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     failed = gate_note(place.store, record, gate.boundary)["result"]["results"]
     reason = Reason(record.run, getpass.getuser(), datetime.now(UTC).isoformat(timespec="seconds"), arguments.reason.strip())
     with place.store.local_copy(_data(place, record, gate)) as data:
-        after, changes = widened(path, data, chosen_places(failed, arguments.checks), reason)
+        night = window_of(Definition.model_validate_json(json.dumps(record.definition)), date.fromisoformat(record.as_of)).end
+        after, changes = widened(path, data, chosen_places(failed, arguments.checks), reason, now=night)
     replace_suite(path, after)
     changed = _difference(before, after, path.name, f"{path.name}, accepted")
     again = f"nightgate run {record.model} --as-of {record.as_of}"
     value = {"model": record.model, "run": record.run, "boundary": gate.boundary, "reason": reason.why, "by": reason.by,
              "changes": [{"place": each.place, "before": each.before, "after": each.after} for each in changes], "then": again}
     rules = "1 rule is" if len(changes) == 1 else f"{len(changes)} rules are"
-    return Answer(value, f"{changed}\n{rules} widened by what run {record.run} saw. Run it again: {again}")
+    told = f"{changed}\n{rules} widened by what run {record.run} saw."
+    if not arguments.again and not (sys.stdin.isatty() and not arguments.json and _wanted(f"{told} Run it again now? [y/N] ")):
+        return Answer(value, f"{told} Run it again: {again}")
+    overrides = [f"{key}={value}" for key, value in record.overrides.items()]
+    return running.run(argparse.Namespace(models=[record.model], all=False, as_of=record.as_of, set=overrides, json=arguments.json,
+                                          reason=f"accepted what run {record.run} saw: {reason.why}"))
 
 
 def learn(arguments: argparse.Namespace, place: Settings) -> Answer:
@@ -104,6 +115,10 @@ def versions(arguments: argparse.Namespace, place: Settings) -> Answer:
     value = {"model": arguments.model, "accepted": accepted,
              "versions": [{"boundary": boundary, "sha256": sha256, "runs": runs} for (boundary, sha256), runs in used.items()]}
     return Answer(value, Document(arguments.model, f"{len(rows)} versions of contracts", parts))
+
+
+def _wanted(question: str) -> bool:
+    return input(question).strip().casefold() in ("y", "yes")
 
 
 def _stopped(record: RunRecord) -> GateNumbers:

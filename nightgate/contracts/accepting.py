@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from nightgate.contracts.conditions import identifier
 from nightgate.contracts.families import family
 from nightgate.contracts.forms import Figures, Grouped, Quantiles, RowRule, Shape, Shares
 from nightgate.contracts.gate import CheckResult, form_of
+from nightgate.contracts.mistakes import FILE
 from nightgate.contracts.opening import Opened, opened
 from nightgate.contracts.suites import Check, known_expectations, number_of, read_suite
-from nightgate.contracts.values import bound_of, is_in
+from nightgate.contracts.values import at, bound_of, counted_from_night, is_in
 from nightgate.contracts.writing import as_text, outward
 from nightgate.errors import UsageError
 
@@ -41,9 +43,10 @@ class Change:
     after: dict[str, Any]
 
 
-def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason) -> tuple[str, tuple[Change, ...]]:
+def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason, *, now: datetime) -> tuple[str, tuple[Change, ...]]:
     """Return the text of a suite that the data keep, and what changed. `places` are of rules that the data do not keep.
 
+    `now` is the night that the run's bounds counted from.
     Raises UsageError when widening cannot help: a missing column, a wrong type, a rule that no row keeps.
     """
     checks = {each.place: each for each in read_suite(suite).checks}
@@ -55,7 +58,7 @@ def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason) -> tu
     with opened(data) as rows:
         for place in places:
             written = whole["expectations"][number_of(place)]
-            before, after = dict(written["kwargs"]), {**written["kwargs"], **_widened(checks[place], rows)}
+            before, after = dict(written["kwargs"]), {**written["kwargs"], **_widened(checks[place], rows, now)}
             after = {key: value for key, value in after.items() if value is not None}
             written["kwargs"] = after
             own = written.setdefault("meta", {}).setdefault("nightgate", {})
@@ -64,10 +67,17 @@ def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason) -> tu
     return as_text(whole), tuple(changes)
 
 
-def _widened(check: Check, data: Opened) -> dict[str, Any]:
-    """Return the arguments that change; None takes one away."""
-    if any(isinstance(value, dict) and "$PARAMETER" in value for value in check.arguments.values()):
-        raise _hopeless(check, "its bound is in another file, or counts from the night itself")
+def _widened(check: Check, data: Opened, now: datetime) -> dict[str, Any]:
+    """Return the arguments that change; None takes one away. Bounds that counted from the night still do."""
+    parameters = {key: value["$PARAMETER"] for key, value in check.arguments.items() if isinstance(value, dict) and "$PARAMETER" in value}
+    if any(FILE.fullmatch(parameter) for parameter in parameters.values()):
+        raise _hopeless(check, "its values are in another file")
+    changed = _changed(at(check, now, Path()), data)
+    return {key: counted_from_night(parameters[key], value, now, up=key == "max_value") if key in parameters and value else value
+            for key, value in changed.items()}
+
+
+def _changed(check: Check, data: Opened) -> dict[str, Any]:
     form = form_of(check, data)
     if form is None or isinstance(form, CheckResult | Shape):
         why = form.found if isinstance(form, CheckResult) else form.wrong(data.types) if form else ""
@@ -99,7 +109,7 @@ def _bounds(check: Check, data: Opened, answers: Sequence[Any]) -> dict[str, Any
     kind, found = family(data.types[check.columns[0]]), dict[str, Any]()
     for key, flag, seen, up in (("min_value", "strict_min", low, False), ("max_value", "strict_max", high, True)):
         given = check.arguments.get(key)
-        if given is None or isinstance(given, dict):
+        if given is None:
             continue
         bound = bound_of(given, kind)
         if seen > bound if up else seen < bound:
@@ -134,12 +144,10 @@ def _figure(check: Check, seen: Any) -> dict[str, Any]:
     low, high = check.arguments.get("min_value"), check.arguments.get("max_value")
     exact = not isinstance(seen, float)
     found: dict[str, Any] = {}
-    if low is not None and not isinstance(low, dict) and seen <= low:
+    if low is not None and seen <= low:
         found |= {"min_value": seen if exact else outward(seen, up=False), "strict_min": None}
-    if high is not None and not isinstance(high, dict) and seen >= high:
+    if high is not None and seen >= high:
         found |= {"max_value": seen if exact else outward(seen, up=True), "strict_max": None}
-    if not found:
-        raise _hopeless(check, "its bound counts from the night itself")
     return found
 
 

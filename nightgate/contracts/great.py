@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightgate.contracts.conditions import identifier
 from nightgate.contracts.forms import Finding
+from nightgate.contracts.library import great_expectations
 from nightgate.contracts.opening import Opened
 from nightgate.contracts.suites import Check
 
@@ -30,7 +31,7 @@ def evaluate(checks: Sequence[Check], data: Opened, sensitive: frozenset[str]) -
 
     Row conditions select the rows here: the library would hand them to `DataFrame.query`, which runs code.
     """
-    import great_expectations as gx
+    gx = great_expectations()
     from great_expectations.expectations.registry import get_expectation_impl
 
     from nightgate.contracts.gate import of

@@ -25,6 +25,7 @@ from nightgate.contracts.texts import shape
 from nightgate.contracts.writing import Expectation, expect, mostly, outward, suite
 from nightgate.datasets import GROUP, ROW, Column
 from nightgate.definition.model import Definition
+from nightgate.prediction import CHANGE
 
 MISSING_FLOOR = 0.01
 OUTSIDE_FLOOR = 0.005
@@ -39,6 +40,9 @@ CATEGORIES = {"text": 100, "integer": 12}
 MOST_SHARES = 12
 DOMINANT = 0.8
 """Share of one value from which quantiles say nothing of the others."""
+
+SURE = 4
+"""Standard errors of a mean beyond which a change is none of chance."""
 
 SAMPLE = 200_000
 TAIL = "hypergeometric tail"
@@ -93,21 +97,38 @@ def infer_features(path: Path, definition: Definition, columns: Sequence[Column]
     return suite(f"{definition.name}.features", found, {})
 
 
-def infer_predictions(definition: Definition, classes: Sequence[str] = ()) -> dict[str, Any]:
-    """Write the contract of predictions on the hold-out: known, in range, not all the same."""
+def infer_predictions(definition: Definition, target: NDArray[Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Write the contract of predictions on the hold-out: known, in range, not all the same, on the whole as before.
+
+    `target` and `classes` are those of the feature table.
+    """
     if definition.task == "regression":
-        names, bounds = ["prediction"], None
+        values, bounds = {"prediction": target}, None
     else:
-        names = ["probability"] if definition.task == "binary" else [f"probability_{label}" for label in classes]
+        named = {f"probability_{label}": target == place for place, label in enumerate(classes)}
+        values = {"probability": target} if definition.task == "binary" else named
         bounds = {"min_value": 0.0, "max_value": 1.0}
     found = [_rows()]
-    for name in names:
+    for name, true in values.items():
         found.append(expect("expect_column_values_to_not_be_null", {"column": name}, "Every row is predicted."))
         if bounds is not None:
             found.append(expect("expect_column_values_to_be_between", {"column": name, **bounds}, "A probability."))
         found.append(expect("expect_column_unique_value_count_to_be_between", {"column": name, "min_value": 2},
                             "A model that says the same of every row has learnt nothing."))
+        found.append(_change(name, np.asarray(true, dtype=np.float64), definition))
     return suite(f"{definition.name}.predictions", found, {})
+
+
+def _change(name: str, true: NDArray[np.float64], definition: Definition) -> Expectation:
+    """Return the rule on how far predictions may move as a whole: half of the rarer outcome's share or of a standard deviation,
+    and no less than what the hold-out can tell."""
+    binary, deviation = definition.task != "regression", float(np.std(true))
+    half = min(float(np.mean(true)), 1 - float(np.mean(true))) / 2 if binary else deviation / 2
+    limit = outward(max(half, SURE * deviation / math.sqrt(max(len(true) * definition.training.holdout, 1))), up=True)
+    note = (f"On the whole {'the share of this outcome' if binary else 'the prediction'} is what the champion's was when it was "
+            "evaluated, or what came true before there was one.")
+    return expect("expect_column_mean_to_be_between", {"column": CHANGE + name, "min_value": -limit, "max_value": limit}, note,
+                  rows=len(true), mean=outward(float(np.mean(true)), up=True), formula=f"half, or {SURE} standard errors")
 
 
 def infer_metrics(definition: Definition) -> dict[str, Any]:

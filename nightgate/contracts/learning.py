@@ -19,6 +19,7 @@ from nightgate.contracts.limits import Limits
 from nightgate.contracts.opening import Opened, opened
 from nightgate.contracts.suites import Check, parse_suite
 from nightgate.contracts.writing import Expectation, expect, mostly, outward
+from nightgate.errors import DataUnusable
 
 FEWEST = 3
 """Nights from which what they differ by is told."""
@@ -70,15 +71,23 @@ def _figures(check: Check, data: Opened) -> Any:
     """Return what a rule is judged by on one night: the share against it, a distance, quantiles; None when there is nothing."""
     form = form_of(check, data)
     if isinstance(form, RowRule | Grouped):
-        found = answers_to(data, [form])
-        evaluated, against = (float(found[part] or 0) for part in form.asks)
+        evaluated, against = (float(answer or 0) for answer in _answers(form, check, data))
         return against / evaluated if evaluated else None
     if isinstance(form, Shares):
-        return form.distance(answers_to(data, [form])[form.asks[0]] or {})
+        return form.distance(_answers(form, check, data)[0] or {})
     if isinstance(form, Quantiles):
         wanted = ", ".join(str(quantile) for quantile, _, _ in form.bounds)
         return data.connection.execute(f"SELECT quantile_disc({form.sql}, [{wanted}]) FROM data WHERE {form.applies}").fetchall()[0][0]
     return None
+
+
+def _answers(form: RowRule | Grouped | Shares, check: Check, data: Opened) -> list[Any]:
+    found = answers_to(data, [form])
+    for part in form.asks:
+        if isinstance(found[part], Exception):
+            raise DataUnusable(f"{check.place} ({check.type}) cannot be asked of a past night's data: {type(found[part]).__name__}.",
+                               remedy="Take the rule out of the contract, or begin a new one with `nightgate new`.")
+    return [found[part] for part in form.asks]
 
 
 def _tolerant(each: Expectation, check: Check, seen: Sequence[Any], limits: Limits) -> Expectation:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightgate.contracts.library import great_expectations
 from nightgate.contracts.suites import number_of
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def library_result(checked: Checked) -> "ExpectationSuiteValidationResult":
 
 def build(gates: Sequence[Checked], folder: Path) -> Path:
     """Build Data Docs of gates into an empty folder; return the page to begin with."""
-    import great_expectations as gx
+    gx = great_expectations()
     from great_expectations.core import ExpectationSuite
     from great_expectations.data_context.types.resource_identifiers import (
         ExpectationSuiteIdentifier,

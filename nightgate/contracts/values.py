@@ -3,6 +3,7 @@
 DuckDB would cast: `'5' < 3` is answered there, and text in a column of numbers would pass.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -64,6 +65,16 @@ def _dated(parameter: str, now: datetime) -> str:
     assert match is not None  # the suite was read strictly
     span = timedelta(**{match[2]: int(match[3])}) if match[2] else timedelta()
     return (now - span if match[1] == "-" else now + span).isoformat()
+
+
+def counted_from_night(parameter: str, bound: str, now: datetime, *, up: bool) -> dict[str, str]:
+    """Return a bound as a parameter that counts from the night, in the unit that it counted in, rounded outward (`up`: later)."""
+    match = NOW.fullmatch(parameter)
+    assert match is not None  # the suite was read strictly
+    unit = match[2] or "days"
+    steps = (moment(bound) - now) / timedelta(**{unit: 1})
+    whole = math.ceil(steps) if up else math.floor(steps)
+    return {"$PARAMETER": f"now() {'-' if whole < 0 else '+'} timedelta({unit}={abs(whole)})"}
 
 
 def known(check: Check, *columns: str) -> str:

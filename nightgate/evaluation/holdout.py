@@ -12,7 +12,7 @@ from nightgate.definition.model import Definition, Metric
 from nightgate.evaluation.curves import calibration_error, curves
 from nightgate.evaluation.metrics import Floats, Scored, blocks_of, measure
 from nightgate.evaluation.parts import Importance, Slice, importances, slices
-from nightgate.prediction import predict
+from nightgate.prediction import CHANGE, predict
 from nightgate.records import Interval
 from nightgate.splits import Split
 from nightgate.tables import Table
@@ -40,7 +40,8 @@ class Rival:
 class Evaluation:
     """Results on the hold-out. `metrics` maps challenger, champion and baseline to figures; `predictions` is (n,) or (n, k).
 
-    `promised` is what a shuffled split would have shown for the metric, where rows have a time.
+    `promised` is what a shuffled split would have shown for the metric, where rows have a time. `mean` is the mean prediction, of
+    each class where there are several.
     """
 
     rows: int
@@ -54,6 +55,7 @@ class Evaluation:
     slices: Sequence[Slice]
     importances: Sequence[Importance]
     promised: float | None
+    mean: Sequence[float]
     predictions: Floats
 
     def as_json(self) -> dict[str, Any]:
@@ -73,8 +75,10 @@ def evaluate(definition: Definition, table: Table, split: Split, *, challenger: 
     trivial = replace(scored, prediction=predict(baseline, frame, definition.task))
     champion, comparison = None, None
     if rival is not None:
+        theirs = replace(scored, prediction=predict(rival.pipeline, rival.frame.iloc[split.holdout], definition.task),
+                         threshold=rival.threshold)
         fresh = ~np.isin(table.rows[split.holdout], rival.training_rows)
-        champion, comparison, unscored = _against(definition, scored, rival, split, fresh)
+        champion, comparison, unscored = _against(definition, scored.only(fresh), theirs.only(fresh))
     return Evaluation(
         rows=len(frame),
         metrics={"challenger": measure(scored, seed), "champion": champion, "baseline": measure(trivial, seed)},
@@ -85,22 +89,16 @@ def evaluate(definition: Definition, table: Table, split: Split, *, challenger: 
         slices=slices(scored, table.slices.iloc[split.holdout], metric, seed),
         importances=importances(challenger, frame, scored.target, definition.task, metric, seed),
         promised=None if table.time is None else _promised(definition, table, split, challenger),
-        predictions=scored.prediction)
+        mean=np.atleast_1d(scored.prediction.mean(axis=0)).tolist(), predictions=scored.prediction)
 
 
-def _against(definition: Definition, scored: Scored, rival: Rival, split: Split, fresh: NDArray[np.bool_]
-             ) -> tuple[dict[str, Interval] | None, Comparison | None, str]:
+def _against(definition: Definition, mine: Scored, theirs: Scored) -> tuple[dict[str, Interval] | None, Comparison | None, str]:
     """Return the champion's figures and the comparison on rows it has not seen, or why there is none."""
-    rows = int(fresh.sum())
-    classes = len(np.unique(scored.target[fresh]))
+    rows, classes = len(mine.target), len(np.unique(mine.target))
     if rows < FEWEST_ROWS or (definition.task != "regression" and classes < 2):
         return None, None, (f"Only {rows} held-out rows of {classes} classes were not used to train it; "
                             f"at least {FEWEST_ROWS} of every class are needed.")
-    mine = scored.only(fresh)
-    theirs = replace(mine, prediction=predict(rival.pipeline, rival.frame.iloc[split.holdout[fresh]], definition.task),
-                     threshold=rival.threshold)
-    comparison = compare(definition.metric, mine, theirs, level=definition.promotion.nightly_level,
-                         seed=definition.training.seed)
+    comparison = compare(definition.metric, mine, theirs, level=definition.promotion.nightly_level, seed=definition.training.seed)
     return measure(theirs, definition.training.seed), comparison, ""
 
 
@@ -117,15 +115,19 @@ def _promised(definition: Definition, table: Table, split: Split, challenger: "P
     return float(score(definition.metric, table.target[order[cut:]], prediction))
 
 
-def predictions_table(table: Table, split: Split, result: Evaluation) -> "pd.DataFrame":
-    """Return the table of the predictions boundary: a row's identity and its probabilities or value."""
+def predictions_table(table: Table, split: Split, result: Evaluation, before: Sequence[float]) -> "pd.DataFrame":
+    """Return the table of the predictions boundary: a row's identity, its probabilities or value, and by how much each is more
+    than `before`, the champion's mean prediction when it was evaluated; without one, more than what came true."""
     import pandas as pd
 
-    if result.predictions.ndim == 2:
-        columns = {f"probability_{label}": result.predictions[:, place] for place, label in enumerate(table.classes)}
-    else:
-        columns = {"probability" if table.classes else "prediction": result.predictions}
-    return pd.DataFrame({"row": table.rows[split.holdout].astype(str), **columns})
+    predictions = result.predictions.reshape(len(split.holdout), -1)
+    true = table.target[split.holdout]
+    expected = before if len(before) == predictions.shape[1] else \
+        np.eye(len(table.classes))[true.astype(np.int64)] if len(table.classes) == predictions.shape[1] else true.reshape(-1, 1)
+    names = [f"probability_{label}" for label in table.classes] if result.predictions.ndim == 2 else \
+        ["probability" if table.classes else "prediction"]
+    whole = np.hstack([predictions, predictions - np.asarray(expected, dtype=np.float64)])
+    return pd.DataFrame(whole, columns=[*names, *(CHANGE + name for name in names)]).assign(row=table.rows[split.holdout].astype(str))
 
 
 def metrics_row(result: Evaluation, metric: Metric) -> dict[str, float]:

@@ -38,6 +38,31 @@ def test_what_was_accepted_passes_the_next_night(place: Settings, capsys: pytest
     assert record is not None and record.verdict in ("promoted", "kept")
 
 
+def test_a_bound_that_counts_from_the_night_is_widened_and_still_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people().assign(applied_at=pd.date_range("2026-01-01", "2026-03-31 23:00", periods=600).floor("s"))
+    place = project(tmp_path / "project", frame, time="applied_at")
+    edit_contract(place, "raw", {"type": "expect_column_max_to_be_between",
+                                 "kwargs": {"column": "applied_at", "min_value": {"$PARAMETER": "now() - timedelta(days=2)"}}})
+    monkeypatch.chdir(place.root)
+    with pytest.raises(ContractBroken):
+        run_plainly(place, as_of=date(2026, 4, 11))
+
+    said(capsys, "contract", "accept", "credit", "1", "applied_at", "--reason", "a holiday")
+
+    assert rules(place)[0]["kwargs"]["min_value"] == {"$PARAMETER": "now() - timedelta(days=11)"}
+    assert (record := run_plainly(place, as_of=date(2026, 4, 11))) is not None and record.verdict == "promoted"
+    with pytest.raises(ContractBroken):
+        run_plainly(place, as_of=date(2026, 4, 13))
+
+
+def test_accepting_runs_the_night_again_where_that_is_wanted(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    code, record = said(capsys, "contract", "accept", "credit", "2", "--reason", "a branch in Geneva", "--again")
+
+    assert code == 0 and record["run"] == 3 and record["verdict"] in ("promoted", "kept")
+    assert "a branch in Geneva" in record["trigger"]
+
+
 def test_only_the_chosen_rules_are_widened(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     _, value = said(capsys, "contract", "accept", "credit", "2", "city", "--reason", "a branch in Geneva")
 

@@ -115,11 +115,26 @@ def test_a_contract_can_be_read_by_people_and_by_the_library(contract: Suite) ->
     assert len(theirs.expectations) == len(contract.checks)
 
 
-@pytest.mark.parametrize(("frame", "good"), [
-    (pd.DataFrame({"probability": [0.1, 0.9]}), True), (pd.DataFrame({"probability": [0.5, 0.5]}), False),
-    (pd.DataFrame({"probability": [0.1, 1.2]}), False), (pd.DataFrame({"probability": [0.1, None]}), False)])
-def test_predictions_are_probabilities_that_differ(frame: pd.DataFrame, good: bool, tmp_path: Path) -> None:
-    assert passes(parse_suite(infer_predictions(DEFINITION), place="p"), frame, tmp_path) == good
+@pytest.mark.parametrize(("probabilities", "champions", "good"), [
+    ([0.1, 0.9], [0.1, 0.8], True), ([0.5, 0.5], [0.5, 0.5], False), ([0.1, 1.2], [0.1, 0.9], False), ([0.1, None], [0.1, 0.9], False),
+    ([0.6, 0.7], [0.1, 0.2], False), ([0.1, 0.2], [0.6, 0.7], False)])
+def test_predictions_are_probabilities_that_differ_and_stay_as_high_as_the_champions(
+        probabilities: list[float], champions: list[float], good: bool, tmp_path: Path) -> None:
+    contract = parse_suite(infer_predictions(DEFINITION, np.repeat([0, 1], 500), ("no", "yes")), place="p")
+    frame = pd.DataFrame({"probability": probabilities, "before": champions}).eval("change_of_probability = probability - before")
+
+    assert passes(contract, frame, tmp_path) == good
+
+
+@given(st.floats(0.01, 0.99), st.integers(100, 20_000), st.integers(0, 2**32 - 1))
+def test_a_first_model_that_knows_the_share_of_positives_is_never_stopped(share: float, rows: int, seed: int) -> None:
+    true = (np.random.default_rng(seed).random(rows) < share).astype(float)
+    held = true[:rows // 5]
+
+    limit = next(each["kwargs"]["max_value"] for each in infer_predictions(DEFINITION, true, ("no", "yes"))["expectations"]
+                 if each["type"] == "expect_column_mean_to_be_between")
+
+    assert abs(np.mean(held) - np.mean(true)) <= limit
 
 
 def test_metrics_must_be_there(tmp_path: Path) -> None:
