@@ -20,11 +20,11 @@ from flows.monitoring import monitoring
 from flows.retraining import retraining
 from flows.scoring import scoring
 from nightgate.definition.loading import definition_path, load_definition, model_names
+from nightgate.operations import ON_DEMAND
 from nightgate.settings import Settings, settings
 
 FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring}
 NIGHTLY = ("retraining", "monitoring")
-ON_DEMAND = "on-demand"
 
 
 def deployments(place: Settings, pool: str | None = None) -> list[RunnerDeployment]:

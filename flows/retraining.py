@@ -4,9 +4,10 @@ from datetime import date
 from typing import Any
 
 from prefect import flow
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 from nightgate.nights import night
+from nightgate.operations import ON_DEMAND
 from nightgate.settings import settings
 from tasks.collect import collect
 from tasks.conclude import conclude
@@ -21,6 +22,11 @@ from tasks.report import report
 from tasks.train import candidates, train
 
 
+def started_by() -> str:
+    """Say who started a run where nobody gave a reason: a deployment is a model's own night, or the one for other services."""
+    return {None: "by hand", ON_DEMAND: "by another service"}.get(deployment.name, "by schedule")
+
+
 def run_name() -> str:
     """Name a run in the UI: the model, the night, and why it was started where somebody said so."""
     given = flow_run.parameters
@@ -33,7 +39,7 @@ def retraining(model: str, as_of: date | None = None, overrides: dict[str, str] 
                ) -> dict[str, Any]:
     """Retrain a model on the data up to a date and return its run record; a broken gate ends it as Failed."""
     place = settings()
-    with night(place, model, run_id=flow_run.id, as_of=as_of, overrides=overrides, trigger=reason) as tonight:
+    with night(place, model, run_id=flow_run.id, as_of=as_of, overrides=overrides, trigger=reason or started_by()) as tonight:
         snapshot = gate(tonight, "raw", collect(tonight))
         table = gate(tonight, "features", engineer(tonight, snapshot))
         look_for_leaks(tonight, table)

@@ -3,17 +3,21 @@
 import contextlib
 import hashlib
 import json
+import tempfile
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from nightgate.datasets import Dataset
+from nightgate.datasets import ColumnType, Dataset
 from nightgate.definition.model import Definition, Task
 from nightgate.errors import UsageError
 from nightgate.guessing import Guesses, definition_text, guess
 from nightgate.settings import Settings
+
+if TYPE_CHECKING:
+    from nightgate.leakage import Leak
 
 SAMPLE_ROWS = 100_000
 """Rows from which is guessed."""
@@ -49,18 +53,29 @@ class Made:
     contracts: tuple[Path, ...]
     guesses: Guesses
     rows: int
+    types: dict[str, ColumnType]
 
 
 def make(settings: Settings, wanted: Wanted) -> Made:
     """Write a model's definition and contracts. Raises UsageError when the model exists or an argument is wrong, and what
     reading the data raises; nothing is written then."""
+    provisional = _provisional(wanted)
+    path, contracts = _places(settings, wanted.name)
+    with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:  # what is collected here belongs to no run
+        made, texts = _made(replace(settings, store_url=folder), wanted, provisional, path, contracts)
+    _write([path, *contracts], texts)
+    write_schema(path.parent)
+    return made
+
+
+def _made(settings: Settings, wanted: Wanted, provisional: Definition, path: Path, contracts: list[Path]) -> tuple[Made, list[str]]:
+    """Return what was made, and the texts of the definition and the contracts."""
     from nightgate import features
     from nightgate.contracts import inference
     from nightgate.contracts.writing import as_text
     from nightgate.tables import read_table
 
-    path, contracts = _places(settings, wanted.name)
-    snapshot = _collect(settings, _provisional(wanted))
+    snapshot = _collect(settings, provisional)
     guesses = _guess(settings, wanted, snapshot)
     salt = hashlib.sha256(f"{wanted.name} {wanted.target}".encode()).hexdigest()[:8]
     definition = _defined(wanted, guesses, salt)
@@ -76,9 +91,8 @@ def make(settings: Settings, wanted: Wanted) -> Made:
                   inference.infer_predictions(definition, learnt.target, learnt.classes),
                   inference.infer_metrics(definition))
     texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt, privacy=wanted.privacy), *map(as_text, suites)]
-    _write([path, *contracts], texts)
-    write_schema(path.parent)
-    return Made(path, tuple(contracts), guesses, snapshot.rows)
+    types = {column.name: column.type for column in snapshot.columns}
+    return Made(path, tuple(contracts), guesses, snapshot.rows, types), texts
 
 
 def _places(settings: Settings, name: str) -> tuple[Path, list[Path]]:
@@ -146,11 +160,16 @@ def _without_leaks(settings: Settings, definition: Definition, snapshot: Dataset
         trial = definition.model_copy(update={"columns": definition.columns.model_copy(update={"exclude": tuple(excluded)})})
         table = read_table(features.engineer(trial, settings, snapshot), trial)
         found = [leak for leak in leakage.find(trial, table, holdout_split(table, trial))
-                 if leak.stops and leak.kind != "equal rows" and not excluded.keys() >= set(leak.columns)]
+                 if leak.stops and leak.kind != leakage.EQUAL_ROWS and not excluded.keys() >= set(leak.columns)]
         if not found or not (set(table.frame.columns) - {name for leak in found for name in leak.columns}):
             return replace(guesses, excluded=excluded)
         for leak in found:
-            excluded |= {name: f"leak: {leak.evidence}" for name in leak.columns if name in snapshot.names}
+            excluded |= {name: f"leak: {_with_others(leak, name)}" for name in leak.columns}
+
+
+def _with_others(leak: "Leak", name: str) -> str:
+    others = [f"`{other}`" for other in leak.columns if other != name]
+    return f"with {' and '.join(others)}: {leak.evidence}" if others else leak.evidence
 
 
 def _write(paths: list[Path], texts: list[str]) -> None:

@@ -18,18 +18,18 @@ from nightgate.store import Store
 from nightgate.windows import window_of
 
 
-def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
+def pass_gate(night: Night, boundary: str, dataset: Dataset) -> GateResult:
     """Check a boundary's contract; the result says whether the data may pass."""
-    with this.stage(f"gate-{boundary}") as notes:
-        suite = read_suite(this.settings.contracts_of(this.run.model) / f"{boundary}.json")
-        this.settings.store.write(f"contracts/{suite.sha256}.json", suite.content)
-        with this.settings.store.local_copy(dataset.uri) as path, working_folder(this.settings.store) as folder, \
-                released(this.settings.store, this.run.model, boundary) as spared:
-            result = check(suite, path, boundary=boundary, sensitive=frozenset(this.definition.privacy.mask), released=spared,
-                           quarantine_to=folder if suite.quarantine else None, now=window_of(this.definition, this.as_of).end)
+    with night.stage(f"gate-{boundary}") as notes:
+        suite = read_suite(night.settings.contracts_of(night.run.model) / f"{boundary}.json")
+        night.settings.store.write(f"contracts/{suite.sha256}.json", suite.content)
+        with night.settings.store.local_copy(dataset.uri) as path, working_folder(night.settings.store) as folder, \
+                released(night.settings.store, night.run.model, boundary) as spared:
+            result = check(suite, path, boundary=boundary, sensitive=frozenset(night.definition.privacy.mask), released=spared,
+                           quarantine_to=folder if suite.quarantine else None, now=window_of(night.definition, night.as_of).end)
             if result.kept is not None:
-                kept, _ = this.settings.store.put_file(folder / KEPT, folder="snapshots", suffix=".parquet")
-                aside, _ = this.settings.store.put_file(folder / ASIDE, folder="quarantine", suffix=".parquet")
+                kept, _ = night.settings.store.put_file(folder / KEPT, folder="snapshots", suffix=".parquet")
+                aside, _ = night.settings.store.put_file(folder / ASIDE, folder="quarantine", suffix=".parquet")
                 result = replace(result, kept=kept)
                 notes["quarantine"] = aside
         numbers = GateNumbers(boundary, result.success, result.checks, result.failed + result.errored, result.quarantined,
@@ -38,23 +38,23 @@ def pass_gate(this: Night, boundary: str, dataset: Dataset) -> GateResult:
         return result
 
 
-def let_pass(this: Night, dataset: Dataset, result: GateResult) -> Dataset:
+def let_pass(night: Night, dataset: Dataset, result: GateResult) -> Dataset:
     """Return the data that passed; raise ContractBroken with what a person needs to act."""
     if result.success and result.kept is not None:
         digest = result.kept.rpartition("/")[2].removesuffix(".parquet")
         return Dataset(result.kept, digest, dataset.rows - result.quarantined, dataset.columns)
     if result.success:
         return dataset
-    message, remedy = explain(result, model=this.run.model)
-    raise ContractBroken(f"{message}\n{_since(this, result)}", remedy=remedy, details={"boundary": result.boundary})
+    message, remedy = explain(result, model=night.run.model)
+    raise ContractBroken(f"{message}\n{_since(night, result)}", remedy=remedy, details={"boundary": result.boundary})
 
 
-def _since(this: Night, result: GateResult) -> str:
+def _since(night: Night, result: GateResult) -> str:
     """Say since which run the rules that failed have been failing, and which one kept them last."""
     rules = tuple(f"{each.sentence}:" for each in result.results if not each.success and each.severity == "critical")
     first = None
-    for number in reversed([number for number in run_numbers(this.settings.store, this.run.model) if number < this.run.run]):
-        record = read_record(this.settings.store, this.run.model, number)
+    for number in reversed([number for number in run_numbers(night.settings.store, night.run.model) if number < night.run.run]):
+        record = read_record(night.settings.store, night.run.model, number)
         gate = next((gate for gate in record.gates if gate.boundary == result.boundary), None)
         if gate is None:
             continue  # it ended before this gate

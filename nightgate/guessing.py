@@ -13,7 +13,7 @@ from nightgate.errors import DataUnusable, UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEY_NAME = re.compile(r"(?:^|[_\s.-])(?:id|key|uuid|guid|no|nr|number)$|^id|(?<=[a-z])(?:ID|Id)$", re.IGNORECASE)
+KEY_NAME = re.compile(r"(?:^|[_\s.-])(?:id|key|uuid|guid|no|nr|number)$|^id(?:[_\s.-]|$)", re.IGNORECASE)
 CAMEL_KEY = re.compile(r"[a-z](?:ID|Id|Key)$")
 POSITIVE_WORDS = ("1", "yes", "y", "true", "t", "positive", "pos", "bad", "default", "churn", "fraud", "malignant", "failure")
 MOST_CLASSES = 50
@@ -68,21 +68,25 @@ def guess(table: "pa.Table", types: dict[str, ColumnType], *, target: str, entit
         elif types[name] == "text" and words >= WORDS_OF_PROSE and share > 0.2:
             prose.append(name)
         elif types[name] == "text" and share > MOST_LEVELS and distinct > 20:
-            excluded[name] = _nearly_numbers(table, name) or "it is different in nearly every row"
+            excluded[name] = _nearly(table, name) or "it is different in nearly every row"
     return Guesses(task, positive, keys, time, tuple(prose), excluded, told)
 
 
-def _nearly_numbers(table: "pa.Table", name: str) -> str:
-    """Say so when most values of a text column are numbers: one that is none made it text."""
+def _nearly(table: "pa.Table", name: str) -> str:
+    """Say so when most values of a text column are numbers or dates: one that is none made it text."""
     from datetime import UTC
 
     from nightgate.sources.types import Reading, fitted
 
-    values = table[name].drop_null().cast("string").dictionary_encode().combine_chunks()
-    numbers = len(values) - fitted(values, "number", Reading(".", (), UTC)).null_count
-    if numbers < MOSTLY_NUMBERS * len(values):
-        return ""
-    return f"it is text, though {numbers:,} of {len(values):,} values are numbers: mend the others, or declare it numeric"
+    values = table[name].drop_null().cast("string").combine_chunks()
+    for kind, word in (("number", "numeric"), ("date", "date")):
+        made = fitted(values.dictionary_encode(), kind, Reading(".", (), UTC))  # type: ignore[arg-type]
+        good = len(values) - made.null_count
+        if good >= MOSTLY_NUMBERS * len(values):
+            other = next(value for value, fits in zip(values.to_pylist(), made.is_valid().to_pylist(), strict=True) if not fits)
+            return (f"it is text, though {good:,} of {len(values):,} values are {kind}s, not so {_toml(str(other)[:40])}: mend the others, "
+                    f"or declare it under columns.{word}")
+    return ""
 
 
 def _task(table: "pa.Table", target: str, kind: ColumnType, told: dict[str, str]) -> Task:
@@ -181,17 +185,17 @@ def definition_text(name: str, source: dict[str, str | bool], target: str, guess
                     privacy: dict[str, list[str]]) -> str:
     """Return the text of `models/<name>.toml`: every guess with its reason in a comment."""
     told = guesses.told
-    lines = ["#:schema definition.schema.json", f"name = {_toml(name)}",
+    lines = ["#:schema definition.schema.json", _line("name", name, {"name": "as this file"}),
              'owner = ""                       # who answers for this model',
              'purpose = ""                     # what its predictions are used for',
-             _line("task", guesses.task, told), _line("target", target, {})]
+             _line("task", guesses.task, told), _line("target", target, {"target": "what is predicted"})]
     if guesses.positive is not None:
         lines.append(_line("positive", guesses.positive, told))
     if guesses.entity:
-        lines.append(_line("entity", list(guesses.entity), told))
+        lines.append(_line("entity", list(guesses.entity), {"entity": "key of what a row is about", **told}))
     if guesses.time is not None:
-        lines.append(_line("time", guesses.time, told))
-    lines += ["", "[source]", *(_line(key, value, {}) for key, value in source.items())]
+        lines.append(_line("time", guesses.time, {"time": "when a row became true", **told}))
+    lines += ["", "[source]", *(_line(key, value, {"data": "where the rows come from"}) for key, value in source.items())]
     if guesses.excluded or guesses.text:
         lines += ["", "[columns]"]
         if guesses.excluded:

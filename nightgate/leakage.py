@@ -47,6 +47,9 @@ EQUAL_SHARE = 0.01
 """Share of hold-out rows with a twin in training from which the hold-out no longer measures anything."""
 
 
+EQUAL_ROWS = "equal rows"
+
+
 @dataclass(frozen=True)
 class Leak:
     """What was found: kind, columns, evidence; `stops` says whether a run must not go on."""
@@ -57,7 +60,7 @@ class Leak:
     stops: bool
 
     def __str__(self) -> str:
-        return f"{', '.join(self.columns)}: {self.evidence}"
+        return f"{self.kind if self.kind == EQUAL_ROWS else ', '.join(self.columns)}: {self.evidence}"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,7 +74,7 @@ def find(definition: Definition, table: Table, split: Split) -> list[Leak]:
     found = [*_near_perfect(definition, sample, target, seed), *_clocks(table, split)]
     if definition.task != "regression":
         found += _fill_values(table, split)
-    found += _equal_rows(table, split)
+    found += _equal_rows(table, split, keyed=bool(definition.entity))
     allowed = frozenset(definition.columns.allow)
     return [leak for leak in found if not allowed.issuperset(leak.columns)]
 
@@ -206,7 +209,7 @@ def _clocks(table: Table, split: Split) -> Iterator[Leak]:
                        f"(Spearman {alike:.3f}): it says when a row came, not what it is.", True)
 
 
-def _equal_rows(table: Table, split: Split) -> Iterator[Leak]:
+def _equal_rows(table: Table, split: Split, *, keyed: bool) -> Iterator[Leak]:
     """Find rows of the hold-out that stand in training too, where chance cannot have made them equal."""
     dense = [str(name) for name in table.frame.columns if _is_dense(table.frame[name].iloc[:SAMPLE])]
     if not dense:
@@ -215,8 +218,9 @@ def _equal_rows(table: Table, split: Split) -> Iterator[Leak]:
     equal = int(np.isin(marks[split.holdout], marks[split.train]).sum())
     if equal:
         share = equal / len(split.holdout)
-        yield Leak("equal rows", tuple(dense), f"{equal:,} of {len(split.holdout):,} held-out rows ({share:.1%}) have a twin "
-                   "with equal features and target in training; name the `entity` that the copies share, or remove them.",
+        yield Leak(EQUAL_ROWS, tuple(dense), f"{equal:,} of {len(split.holdout):,} held-out rows ({share:.1%}) have a twin "
+                   f"with equal features and target in training; name {'another' if keyed else 'the'} `entity` that the copies share, "
+                   "or remove them.",
                    share >= EQUAL_SHARE)
 
 

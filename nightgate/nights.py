@@ -89,28 +89,28 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
                                     sort_keys=True).encode()).hexdigest()
     taken = max((int(name) for name in settings.store.names(f"runs/{model}") if name.isdigit()), default=0)
     with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken) as run:
-        this = Night(settings, definition, run, as_of, datetime.now(UTC).isoformat(timespec="seconds"), "", trigger, overrides)
-        begin = this.notes().get("begin") if run.resumed else None
+        tonight = Night(settings, definition, run, as_of, datetime.now(UTC).isoformat(timespec="seconds"), "", trigger, overrides)
+        begin = tonight.notes().get("begin") if run.resumed else None
         begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex}
-        this.note("begin", begin)
-        this = replace(this, token=begin["token"])
+        tonight.note("begin", begin)
+        tonight = replace(tonight, token=begin["token"])
         try:
-            yield this
+            yield tonight
         except BaseException as error:
-            conclude(this, _record_of_failure(this, error))
+            conclude(tonight, _reported(tonight, _record_of_failure(tonight, error)))
             raise
 
 
-def conclude(this: Night, record: RunRecord) -> RunRecord:
+def conclude(night: Night, record: RunRecord) -> RunRecord:
     """Write the record and close the run."""
-    write_record(this.settings.store, record)
-    runs.conclude(this.settings.registry, this.run, record.verdict)
+    write_record(night.settings.store, record)
+    runs.conclude(night.settings.registry, night.run, record.verdict)
     return record
 
 
-def assemble(this: Night, verdict: Verdict, reason: str) -> RunRecord:
+def assemble(night: Night, verdict: Verdict, reason: str) -> RunRecord:
     """Make the run record of what the stages have noted so far."""
-    notes = this.notes()
+    notes = night.notes()
     evaluated = notes.get("evaluate", {})
     collected = notes.get("collect", {})
     decided = notes.get("decide", {})
@@ -119,10 +119,10 @@ def assemble(this: Night, verdict: Verdict, reason: str) -> RunRecord:
     metrics = {who: None if figures is None else {name: Interval(**figure) for name, figure in figures.items()}
                for who, figures in evaluated.get("metrics", {}).items()}
     return RunRecord(
-        model=this.run.model, run=this.run.run, run_id=this.run.run_id, as_of=str(this.as_of), verdict=verdict,
+        model=night.run.model, run=night.run.run, run_id=night.run.run_id, as_of=str(night.as_of), verdict=verdict,
         reason=reason, champion_before=notes.get("begin", {}).get("champion"),
-        champion=releases.champion_of(this.settings, this.run.model),
-        challenger=this.run.run if "release" in notes else None, metrics=metrics,
+        champion=releases.champion_of(night.settings, night.run.model),
+        challenger=night.run.run if "release" in notes else None, metrics=metrics,
         model_sha256=evaluated.get("model_sha256"),
         gates=[GateNumbers(**notes[f"gate-{boundary}"]["gate"])
                for boundary in ("raw", "features", "predictions", "metrics") if "gate" in notes.get(f"gate-{boundary}", {})],
@@ -132,10 +132,10 @@ def assemble(this: Night, verdict: Verdict, reason: str) -> RunRecord:
         warnings=notes.get("look-for-leaks", {}).get("warnings", []),
         seconds={name: note["seconds"] for name, note in sorted(notes.items(), key=_began)
                  if "seconds" in note},
-        report=notes.get("report", {}).get("report"), trigger=this.trigger, overrides=this.overrides or {},
-        definition=this.definition.model_dump(mode="json"), code=code_version(this.settings.root),
+        report=notes.get("report", {}).get("report"), trigger=night.trigger, overrides=night.overrides or {},
+        definition=night.definition.model_dump(mode="json"), code=code_version(night.settings.root),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        started=this.started, finished=datetime.now(UTC).isoformat(timespec="seconds"), resumed=this.run.resumed)
+        started=night.started, finished=datetime.now(UTC).isoformat(timespec="seconds"), resumed=night.run.resumed)
 
 
 @cache
@@ -151,7 +151,7 @@ def _began(note: tuple[str, Mapping[str, Any]]) -> float:
     return float(note[1].get("began", 0.0))
 
 
-def _record_of_failure(this: Night, error: BaseException) -> RunRecord:
+def _record_of_failure(night: Night, error: BaseException) -> RunRecord:
     verdict: Verdict = "stopped" if isinstance(error, ContractBroken | LeakFound) else \
         "rolled_back" if isinstance(error, NotVerified) else "failed"
     if isinstance(error, NightgateError):
@@ -159,7 +159,17 @@ def _record_of_failure(this: Night, error: BaseException) -> RunRecord:
     else:
         name = "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
         told = {"kind": name, "message": f"{name}: {error}"[:1_000], "remedy": "The log of the run has the traceback."}
-    return replace(assemble(this, verdict, told["message"].splitlines()[0]), error=_plain(told))
+    return replace(assemble(night, verdict, told["message"].splitlines()[0]), error=_plain(told))
+
+
+def _reported(night: Night, record: RunRecord) -> RunRecord:
+    """Write the report of a run that ended early; what keeps the store from taking it is not what ended the run."""
+    from nightgate.reports import writing
+
+    try:
+        return replace(record, report=writing.write(night.settings.store, record, ()).report_address)
+    except NightgateError:
+        return record
 
 
 def _plain(value: Any) -> Any:

@@ -8,12 +8,13 @@ from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.errors import FileMissing
 from nightgate.records import RunRecord, read_record
-from nightgate.releases import champion_of, read_release
+from nightgate.releases import champion_of
 from nightgate.settings import Settings, settings
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sklearn.pipeline import Pipeline
+
+    from nightgate.scoring import Scorer
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Model:
 
     definition: Definition
     settings: Settings
+
+    def __repr__(self) -> str:
+        return f"<Nightgate model {self.definition.name}, a {self.definition.task} model of {self.definition.target}>"
 
     def run(self, which: int | str | None = None) -> RunRecord:
         """Return a run's record. Raises FileMissing."""
@@ -42,16 +46,22 @@ class Model:
         """Return the contract of a boundary. Raises FileMissing and SuiteError."""
         return read_suite(self.settings.contracts_of(self.definition.name) / f"{boundary}.json")
 
-    def model(self, version: int | None = None) -> "Pipeline":
-        """Return the fitted pipeline of a version, the champion's when left out. Raises FileMissing and NotVerified."""
+    def model(self, version: int | None = None) -> "Scorer":
+        """Return what answers rows as the snapshot has them, of a version, the champion when left out: `predict(rows)` gives
+        probabilities or values, `answers(rows)` a frame with the classes' names, `release.pipeline` is scikit-learn's.
+
+        Raises FileMissing and NotVerified.
+        """
+        from nightgate.scoring import load_scorer
+
         name = self.definition.name
         version = version or champion_of(self.settings, name)
         if version is None:
             raise FileMissing(f"{name} has no champion yet.", remedy=f"`nightgate run {name}` makes one.")
-        return read_release(self.settings.store, name, version).pipeline
+        return load_scorer(self.settings, name, version)
 
     def report(self, which: int | str | None = None) -> str | None:
-        """Return the address of a run's report, None when it ended before one was made."""
+        """Return the address of a run's report."""
         return self.run(which).report
 
 

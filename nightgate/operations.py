@@ -10,6 +10,9 @@ from nightgate.errors import SourceUnavailable
 from nightgate.settings import Settings
 
 POOL = "nightgate"
+ON_DEMAND = "on-demand"
+"""The deployment of a flow that other services trigger, with any model."""
+
 LONGEST = 300
 """Seconds after which a server that has not answered is given up."""
 

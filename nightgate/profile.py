@@ -8,16 +8,21 @@ from typing import Any
 from nightgate.contracts.conditions import identifier, literal
 from nightgate.datasets import Column
 
+COUNTED_ROWS = 100_000
+"""Rows up to which different values are counted; beyond, that takes longer than all the rest."""
+
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """One column. `distinct` is estimated within two percent; least, mean and most are of numbers and dates only."""
+    """One column. `distinct` is counted where it is `exact`, else estimated within a few percent; least, mean and most are of numbers
+    and dates only."""
 
     name: str
     type: str
     rows: int
     missing: int
     distinct: int
+    exact: bool
     least: float | str | None = None
     mean: float | None = None
     most: float | str | None = None
@@ -29,11 +34,14 @@ class ColumnProfile:
 def profile(path: Path, columns: Sequence[Column], *, sensitive: frozenset[str] = frozenset()) -> list[ColumnProfile]:
     """Return the profile of a Parquet file's columns; of sensitive ones no value is told."""
     import duckdb
+    import pyarrow.parquet as pq
 
+    exact = pq.read_metadata(path).num_rows <= COUNTED_ROWS
+    different = "count(DISTINCT {})" if exact else "approx_count_distinct({})"
     parts = ["count(*)"]
     for column in columns:
         name = identifier(column.name)
-        parts += [f"count({name})", f"approx_count_distinct({name})"]
+        parts += [f"count({name})", different.format(name)]
         ordered = column.type in ("integer", "number", "date") and column.name not in sensitive
         parts += [f"min({name})", f"max({name})"] if ordered else ["NULL", "NULL"]
         parts.append(f"avg({name})" if ordered and column.type != "date" else "NULL")
@@ -42,7 +50,7 @@ def profile(path: Path, columns: Sequence[Column], *, sensitive: frozenset[str] 
     rows, found = int(row[0]), []
     for number, column in enumerate(columns):
         known, distinct, least, most, mean = row[1 + 5 * number:6 + 5 * number]
-        found.append(ColumnProfile(column.name, column.type, rows, rows - int(known), min(int(distinct), int(known)),
+        found.append(ColumnProfile(column.name, column.type, rows, rows - int(known), min(int(distinct), int(known)), exact,
                                    _value(least), None if mean is None else float(mean), _value(most)))
     return found
 

@@ -144,7 +144,7 @@ def read_record(store: Store, model: str, which: str | int | None = None) -> Run
     text = str(which)
     if text.isdigit():
         if int(text) not in numbers:
-            raise FileMissing(f"{model} has no finished run {text}; there are {_shown(numbers)}.",
+            raise FileMissing(f"{model} has no finished run {text}, {_shown(numbers)}.",
                               remedy=f"`nightgate history {model}` lists them.")
         return _read(store, model, int(text))
     for number in reversed(numbers):
@@ -162,4 +162,6 @@ def _read(store: Store, model: str, number: int) -> RunRecord:
 
 
 def _shown(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers)) if len(numbers) < 8 else f"{numbers[0]} to {numbers[-1]}"
+    if len(numbers) == 1:
+        return f"only run {numbers[0]}"
+    return f"runs {', '.join(map(str, numbers))}" if len(numbers) < 8 else f"runs {numbers[0]} to {numbers[-1]}"

@@ -174,7 +174,8 @@ def promote(store: Store, model: str, version: int, *, as_of: str, why: str) -> 
     """
     manifest = read_manifest(store, model, version)
     before = read_pointer(store, model)
-    point(store, model, Pointer(version, manifest.sha256, None if before is None else before.version, as_of, why))
+    previous = None if before is None else before.previous if before.version == version else before.version
+    point(store, model, Pointer(version, manifest.sha256, previous, as_of, why))
     try:
         verify(store, model, version)
     except Exception:

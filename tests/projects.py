@@ -81,21 +81,21 @@ def project(folder: Path, frame: pd.DataFrame | None = None, *, name: str = "cre
 
 def run_plainly(place: Settings, name: str = "credit", *, until: str = "conclude", **options: object) -> RunRecord | None:
     """Run one night without Prefect; end as if killed before `until`, if it is not the last stage."""
-    with night(place, name, run_id=str(uuid.uuid4()), **options) as this:  # type: ignore[arg-type]
-        snapshot = gates.let_pass(this, data := stages.collect(this), gates.pass_gate(this, "raw", data))
-        table = stages.engineer(this, snapshot)
-        gates.let_pass(this, table, gates.pass_gate(this, "features", table))
-        stages.look_for_leaks(this, table)
-        names = [stages.train(this, table, each, threads=1) for each in stages.candidates(this)]
-        evaluated = stages.evaluate(this, snapshot, table, names)
-        gates.let_pass(this, evaluated.predictions, gates.pass_gate(this, "predictions", evaluated.predictions))
-        gates.let_pass(this, evaluated.metrics, gates.pass_gate(this, "metrics", evaluated.metrics))
-        decision = stages.decide(this, evaluated)
-        stages.release(this, table, evaluated)
-        stages.register(this, decision, stages.report(this, decision))
+    with night(place, name, run_id=str(uuid.uuid4()), **options) as tonight:  # type: ignore[arg-type]
+        snapshot = gates.let_pass(tonight, data := stages.collect(tonight), gates.pass_gate(tonight, "raw", data))
+        table = stages.engineer(tonight, snapshot)
+        gates.let_pass(tonight, table, gates.pass_gate(tonight, "features", table))
+        stages.look_for_leaks(tonight, table)
+        names = [stages.train(tonight, table, each, threads=1) for each in stages.candidates(tonight)]
+        evaluated = stages.evaluate(tonight, snapshot, table, names)
+        gates.let_pass(tonight, evaluated.predictions, gates.pass_gate(tonight, "predictions", evaluated.predictions))
+        gates.let_pass(tonight, evaluated.metrics, gates.pass_gate(tonight, "metrics", evaluated.metrics))
+        decision = stages.decide(tonight, evaluated)
+        stages.release(tonight, table, evaluated)
+        stages.register(tonight, decision, stages.report(tonight, decision))
         if decision.verdict == "promoted":
-            stages.promote(this, decision)
-        return stages.conclude(this, decision) if until == "conclude" else None
+            stages.promote(tonight, decision)
+        return stages.conclude(tonight, decision) if until == "conclude" else None
 
 
 def edit_contract(place: Settings, boundary: str, expectation: dict[str, object], name: str = "credit") -> None:

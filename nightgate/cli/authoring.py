@@ -2,12 +2,14 @@
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import DefinitionError, SuiteError
 from nightgate.reports.document import Document, Facts, Heading, Paragraph, Part
 from nightgate.settings import Settings, settings
+from nightgate.wording import counted
 
 
 def add(commands: Commands) -> None:
@@ -63,10 +65,12 @@ def new(arguments: argparse.Namespace) -> Answer:
     guesses = made.guesses
     told = [("task", guesses.task), *([("positive", str(guesses.positive))] if guesses.positive else []),
             *([("entity", ", ".join(guesses.entity))] if guesses.entity else []), *([("time", guesses.time)] if guesses.time else [])]
+    kinds = Counter(made.types.values())
+    told.append(("types", ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())))
     facts = [(key, f"{value}  ({guesses.told[key]})" if key in guesses.told else value) for key, value in told]
     facts += [(f"without {column}", reason) for column, reason in guesses.excluded.items()]
     files = [str(path.relative_to(place.root)) for path in (made.definition, *made.contracts)]
-    value = {"model": arguments.name, "files": files, "rows": made.rows, **dict(told), "excluded": guesses.excluded}
+    value = {"model": arguments.name, "files": files, "rows": made.rows, **dict(told), "types": made.types, "excluded": guesses.excluded}
     return Answer(value, Document(arguments.name, f"{made.rows:,} rows read", [
         Facts(facts), Heading("Written"), *(Paragraph(file) for file in files),
         Paragraph(f"Read them, then: nightgate run {arguments.name}")]))
@@ -87,7 +91,7 @@ def check(arguments: argparse.Namespace) -> Answer:
         parts.append(Paragraph(f"{name}: {'fine' if not mistakes else ''}"))
         parts += [Paragraph(told) for told in (*mistakes, *warned[name])]
     files = [{"data": name, "success": not mistakes, "mistakes": mistakes, "warnings": warned[name]} for name, mistakes in found.items()]
-    return Answer({"files": files}, Document("Check", f"{len(names)} models, {broken} with mistakes", parts), 2 if broken else 0)
+    return Answer({"files": files}, Document("Check", f"{counted(len(names), 'model')}, {broken} with mistakes", parts), 2 if broken else 0)
 
 
 def schema(_: argparse.Namespace) -> Answer:

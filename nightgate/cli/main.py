@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if parsed.begins:
             print(parsed.begins, file=sys.stderr, flush=True)
         answer: Answer = parsed.handler(parsed)
+        _tell(answer, as_json=as_json)
+        sys.stdout.flush()
     except NightgateError as error:
         _tell_error(error.as_json(), as_json=as_json)
         sys.exit(error.exit_code)
@@ -58,8 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _tell_error({"kind": "Unexpected", "message": f"{type(error).__name__}: {error}"[:1_000],
                      "remedy": "This is a fault of Nightgate's or of own code; the traceback is on stderr."}, as_json=True)
         sys.exit(1)
-    _tell(answer, as_json=as_json)
-    sys.stdout.flush()
     sys.exit(answer.exit_code)
 
 
@@ -75,7 +76,7 @@ def parser() -> Parser:
 
 def _tell(answer: Answer, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(answer.value, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(finite(answer.value), ensure_ascii=False, allow_nan=False))
     elif isinstance(answer.shown, str):
         if answer.shown:
             print(answer.shown)
@@ -83,6 +84,15 @@ def _tell(answer: Answer, *, as_json: bool) -> None:
         from nightgate.reports.terminal import show
 
         show(answer.shown)
+
+
+def finite(value: Any) -> Any:
+    """Return a value as JSON takes it: what is no number or infinite becomes null."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _tell_error(error: dict[str, Any], *, as_json: bool) -> None:

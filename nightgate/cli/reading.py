@@ -1,19 +1,22 @@
 """Commands that only read: status, history, show, compare, report."""
 
 import argparse
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, UsageError
 from nightgate.records import RunRecord, history, read_record, run_numbers
-from nightgate.reports.document import Callout, Document, Facts, Heading, Part, Table
+from nightgate.reports.document import Callout, Document, Facts, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
 from nightgate.wording import counted
 
 
 def add(commands: Commands) -> None:
     """Declare the commands."""
-    status_parser = commands.add("status", status, "Champion, last run, gates and next scheduled run.", "nightgate status credit")
+    status_parser = commands.add("status", status, "Champion, last run, gates and next scheduled run.", "nightgate status credit",
+                                 begins="Reading the runs …")
     status_parser.add_argument("model", nargs="?", help="all models when absent")
     past = commands.add("history", show_history, "All runs of a model.", "nightgate history credit")
     past.add_argument("model")
@@ -53,14 +56,19 @@ def status(arguments: argparse.Namespace) -> Answer:
 
 def show_history(arguments: argparse.Namespace) -> Answer:
     """List the runs of a model, newest first."""
+    from nightgate.releases import read_pointer
+
     place = known(arguments.model)
     records = history(place.store, arguments.model)[::-1]
-    rows = [[str(record.run), record.as_of, record.verdict, _figure(record), str(record.champion or "–"),
-             f"{sum(record.seconds.values()):.0f} s", record.run_id] for record in records]
+    pointer = read_pointer(place.store, arguments.model)
+    serves = None if pointer is None else pointer.version
+    rows = [[str(record.run), record.as_of, record.verdict, _figure(record), "now" if record.run == serves else "",
+             _took(record), record.run_id] for record in records]
     table = Table(["run", "as of", "verdict", "challenger", "serves", "time", "Prefect run"], rows, frozenset({"run", "time"}),
-                  frozenset(number for number, record in enumerate(records) if record.run == record.champion))
-    return Answer({"model": arguments.model, "runs": [record.as_json() for record in records]},
-                  Document(arguments.model, counted(len(records), "run"), [table] if rows else []))
+                  frozenset(number for number, record in enumerate(records) if record.run == serves))
+    told = [Paragraph(f"Run {pointer.version} serves: {pointer.why}")] if pointer is not None else []
+    return Answer({"model": arguments.model, "champion": serves, "runs": [record.as_json() for record in records]},
+                  Document(arguments.model, counted(len(records), "run"), [table, *told] if rows else []))
 
 
 def show(arguments: argparse.Namespace) -> Answer:
@@ -151,6 +159,20 @@ def _figure(record: RunRecord) -> str:
     return f"{name} {challenger[name].value:.4g}"
 
 
+def _took(record: RunRecord) -> str:
+    """Return the time from the start of a run to its end."""
+    return f"{(datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)).total_seconds():,.0f} s"
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the keys of a definition, `training.seed`, with their values as text."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _value(figures: Any, name: str) -> str:
     from nightgate.reports.retraining import interval
 
@@ -166,7 +188,7 @@ def _differences(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, st
                 "chosen": next((each.name for each in record.candidates if each.chosen), "–")}
         told |= {f"contract {gate.boundary}": gate.sha256[:12] for gate in record.gates}
         told |= {f"version of {name}": number for name, number in record.versions.items()}
-        told |= {f"definition {key}": str(value) for key, value in record.definition.items()}
+        told |= {f"definition {key}": value for key, value in _flat(record.definition)}
         sides.append(told)
     return {name: (sides[0].get(name, "–"), sides[1].get(name, "–")) for name in {**sides[0], **sides[1]}
             if sides[0].get(name) != sides[1].get(name)}

@@ -24,15 +24,15 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Retrain one model after the other; the worst exit code is the answer's."""
-    from nightgate.definition.loading import definition_path, model_names
+    from nightgate.definition.loading import definition_path, load_definition, model_names
 
     place = settings()
     names = model_names(place.models) if arguments.all else arguments.models
     if not names:
         raise UsageError("No model is named.", remedy=f"Models here: {', '.join(model_names(place.models)) or 'none'}; or --all.")
-    for name in names:
-        definition_path(place.models, name)
     as_of, overrides = _date(arguments.as_of), pairs(arguments.set)
+    for name in names:  # what cannot run is said before the first one starts
+        load_definition(definition_path(place.models, name), dict(overrides))
     ended = []
     for name in names:
         print(f"nightgate: {name}, as of {as_of or 'today'}", file=sys.stderr if arguments.json else sys.stdout, flush=True)

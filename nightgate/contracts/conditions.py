@@ -135,6 +135,7 @@ class _Parser:
     def __init__(self, text: str, tokens: Sequence[Token]) -> None:
         self.text, self.tokens, self.place = text, tokens, 0
         self.columns: list[str] = []
+        self.depth = 0
 
     def either(self) -> str:
         parts = [self.both()]
@@ -149,13 +150,18 @@ class _Parser:
         return parts[0] if len(parts) == 1 else "(" + " AND ".join(parts) + ")"
 
     def negated(self) -> str:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise SuiteError(f"the condition {self.text[:80]!r} nests more than {DEEPEST} levels")
         if self.take("not", "~"):
-            return f"(NOT {self.negated()})"
-        if self.take("("):
-            inner = self.either()
+            found = f"(NOT {self.negated()})"
+        elif self.take("("):
+            found = self.either()
             self.need(")")
-            return inner
-        return self.test()
+        else:
+            found = self.test()
+        self.depth -= 1
+        return found
 
     def test(self) -> str:
         column = self.column()

@@ -138,6 +138,13 @@ class Promotion(Strict):
         "10 % a month", description="How often a promotion without real gain is acceptable.")
     approve: bool = Field(False, description="A person must approve.")
 
+    @field_validator("false")
+    @classmethod
+    def _a_share(cls, value: str) -> str:
+        if not 0 < float(value.split()[0]) < 100:
+            raise ValueError("more than 0 % and below 100 %, such as `10 % a month`")
+        return value
+
     @property
     def nightly_level(self) -> float:
         """One-sided level of one night that keeps the budget over its period of independent nights (Šidák)."""

@@ -34,7 +34,7 @@ h1{font-size:26px;line-height:1.2;margin:0 0 4px}h2{font-size:18px;margin:34px 0
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14px}
 th,td{text-align:left;padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--soft);font-weight:600}td{overflow-wrap:anywhere}
+th{color:var(--soft);font-weight:600}td{overflow-wrap:break-word;max-width:420px}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 tr.marked td{font-weight:650}
 dl{display:grid;grid-template-columns:minmax(110px,max-content) 1fr;gap:4px 18px;margin:0;font-size:14px}
@@ -44,6 +44,7 @@ figure{margin:0;break-inside:avoid}figcaption{font-weight:600;margin-bottom:4px}
 figcaption span{display:block;font-weight:400;color:var(--soft);font-size:13px}
 svg{width:100%;height:auto;max-width:560px}
 """ + DRAWN + """
+@media (max-width:560px){.number{white-space:normal}table{font-size:13px}}
 @media print{""" + LIGHT + """main{max-width:none;padding:0}h2{break-after:avoid}tr{break-inside:avoid}.side{grid-template-columns:1fr 1fr}}
 """
 

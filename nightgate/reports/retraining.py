@@ -63,7 +63,7 @@ def _comparison(record: RunRecord) -> Iterator[Part]:
     if evaluation.get("unscored"):
         yield Paragraph(f"The champion could not be compared: {evaluation['unscored']}")
     if evaluation.get("promised") is not None:
-        metric = record.decision.get("comparison", {}).get("metric") or next(iter(challenger))
+        metric = (record.decision.get("comparison") or {}).get("metric") or next(iter(challenger))
         yield Paragraph(f"A shuffled split would have promised {metric} {wording.figure(evaluation['promised'])}; in the order of "
                         f"time it is {wording.figure(challenger[metric].value)}.")
 
@@ -174,14 +174,14 @@ def _profile(profile: "list[dict[str, Any]]") -> Iterator[Part]:
     if not profile:
         return
     columns = ["Column", "Missing", "Distinct", "Least", "Mean", "Most"]
-    rows = [[each["name"], f"{each['missing'] / max(each['rows'], 1):.1%}", f"{each['distinct']:,}",
+    rows = [[each["name"], f"{each['missing'] / max(each['rows'], 1):.1%}", f"{'' if each['exact'] else 'about '}{each['distinct']:,}",
              _short(each["least"]), _short(each["mean"]), _short(each["most"])] for each in profile]
     yield Table(columns, rows, frozenset(columns[1:]))
 
 
 def _lineage(record: RunRecord) -> Iterator[Part]:
     dataset = record.dataset or {}
-    told = [("Run", f"{record.run}, {record.run_id}"), ("Trigger", record.trigger or "by hand or by schedule"),
+    told = [("Run", f"{record.run}, {record.run_id}"), ("Trigger", record.trigger or "–"),
             ("Snapshot", f"{dataset.get('sha256', '–')}"), ("Model", record.model_sha256 or "–"),
             *((f"Contract {gate.boundary}", gate.sha256) for gate in record.gates), ("Code", record.code),
             ("Versions", ", ".join(f"{name} {number}" for name, number in record.versions.items())),
@@ -193,7 +193,7 @@ def _lineage(record: RunRecord) -> Iterator[Part]:
     if record.seconds:
         names, seconds = list(record.seconds), [float(value) for value in record.seconds.values()]
         yield Heading("Time")
-        yield Bars("Seconds by stage", names, seconds, f"{sum(seconds):.1f} s in all.")
+        yield Bars("Seconds by stage", names, seconds, f"{sum(seconds):.1f} s until then.")
 
 
 def interval(figure: Interval, *, sign: bool = False) -> str:

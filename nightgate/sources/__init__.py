@@ -17,7 +17,8 @@ MOST_COLUMNS = 10_000
 """Wider tables are refused: every later stage works column by column."""
 
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*):([^@]*)@")
-_SECRET_ARGUMENT = re.compile(r"(?i)([?&;](?:password|passwd|pwd|token|secret|key|sig|signature)=)[^&;\s]*")
+_TOKEN = re.compile(r"(?<=https://)[^/@:?\s]+@")
+_SECRET_ARGUMENT = re.compile(r"(?i)([?&;][^=&;\s]*(?:password|passwd|pwd|token|secret|key|sig|credential|auth)[^=&;\s]*=)[^&;\s]*")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -116,7 +117,7 @@ def expanded(data: str) -> str:
 
 def shown(data: str) -> str:
     """Return an address as it may be shown: without a password, a token or a key."""
-    return _SECRET_ARGUMENT.sub(r"\1***", _PASSWORD.sub(r"\1:***@", data))
+    return _SECRET_ARGUMENT.sub(r"\1***", _TOKEN.sub("***@", _PASSWORD.sub(r"\1:***@", data)))
 
 
 def without_secrets(text: str, address: str) -> str:

@@ -97,7 +97,7 @@ def found_files(data: str, root: Path) -> list[File]:
     files = [File(system, name, name.removeprefix(base) if local else shown(system.unstrip_protocol(name)))
              for name in map(str, paths)]
     if not files:
-        raise FileMissing(f"There is no data at {place}.", remedy="Check `data` under [source]; paths start at the "
+        raise FileMissing(f"There is no data at {place}.", remedy="Check `--data`, or `data` under [source]; paths start at the "
                           "project's folder.")
     return files
 
@@ -119,7 +119,7 @@ def reached(place: str) -> Iterator[None]:
         status = getattr(error.__cause__, "status", 404)  # what fsspec says of every answer over http
         if status not in (404, 410):
             raise _unavailable(place, f"the server answered {status}") from None
-        raise FileMissing(f"There is no data at {place}.", remedy="Check `data` under [source].") from None
+        raise FileMissing(f"There is no data at {place}.", remedy="Check `--data`, or `data` under [source].") from None
     except PermissionError:
         raise DataUnusable(f"{place} may not be read by this user.", remedy="Change its rights.") from None
     except EOFError as error:

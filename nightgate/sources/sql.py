@@ -57,7 +57,7 @@ def _engine(url: str, root: Path) -> "Engine":
         if address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:"):
             path = root / str(address.database)
             if not path.is_file():  # SQLite would make an empty one
-                raise FileMissing(f"There is no database at {path}.", remedy="Check `data` under [source].")
+                raise FileMissing(f"There is no database at {path}.", remedy="Check `--data`, or `data` under [source].")
             address = address.set(database=str(path))
         return create_engine(address, poolclass=NullPool)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:

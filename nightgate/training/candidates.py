@@ -14,6 +14,7 @@ from nightgate.definition.model import Candidate, Definition, Scalar, Task
 from nightgate.errors import DefinitionError
 from nightgate.importing import imported, imported_estimator
 from nightgate.tables import numeric_and_categorical
+from nightgate.training.signatures import estimator_address
 
 BASELINE = "baseline"
 """The trivial candidate: it never wins, and whoever does not beat it is not deployed."""
@@ -29,15 +30,6 @@ MOST_TREE_ROWS = 20_000
 MANY_ROWS = 10_000
 MOST_ROUNDS = 200
 """Beyond 10,000 rows scikit-learn's boosting stops by itself when it gains no more, and its 100 rounds are too few."""
-
-SHORT: Mapping[str, Mapping[Task, str]] = {
-    "logistic": {"binary": "sklearn.linear_model.LogisticRegression", "multiclass": "sklearn.linear_model.LogisticRegression"},
-    "linear": {"regression": "sklearn.linear_model.Ridge"},
-    "forest": {"binary": "sklearn.ensemble.RandomForestClassifier", "multiclass": "sklearn.ensemble.RandomForestClassifier",
-               "regression": "sklearn.ensemble.RandomForestRegressor"},
-    "boosting": {"binary": "sklearn.ensemble.HistGradientBoostingClassifier",
-                 "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
-                 "regression": "sklearn.ensemble.HistGradientBoostingRegressor"}}
 
 _LINEAR = Candidate(estimator="linear", search={"alpha": [0.1, 1.0, 10.0, 100.0]})
 _LOGISTIC = Candidate(estimator="logistic", parameters={"max_iter": 1_000}, search={"C": [0.01, 0.1, 1.0]})
@@ -63,17 +55,6 @@ def candidates_of(definition: Definition) -> dict[str, Candidate]:
     else:
         usual = {"logistic": _LOGISTIC, "forest": _FOREST, "boosting": _BOOSTING}
     return {BASELINE: baseline, **(definition.candidates or usual)}
-
-
-def estimator_address(candidate: Candidate, task: Task) -> str:
-    """Return the import path of a candidate's class. Raises DefinitionError when the short name does not fit the task."""
-    if candidate.estimator not in SHORT:
-        return candidate.estimator
-    address = SHORT[candidate.estimator].get(task)
-    if address is None:
-        raise DefinitionError(f"candidates: `{candidate.estimator}` is not for a {task} model.",
-                              remedy="Use `linear` for numbers, `logistic` for classes; `forest` and `boosting` do both.")
-    return address
 
 
 def pipeline(name: str, candidate: Candidate, task: Task, settings: Mapping[str, Scalar], frame: pd.DataFrame, *,

@@ -4,22 +4,37 @@ import difflib
 import importlib.metadata
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from nightgate.definition.model import Candidate, Task
 from nightgate.errors import DefinitionError
 
-SHORT_CLASSES = {
-    "logistic": "sklearn.linear_model.LogisticRegression", "linear": "sklearn.linear_model.Ridge",
-    "forest": "sklearn.ensemble.RandomForestClassifier", "boosting": "sklearn.ensemble.HistGradientBoostingClassifier"}
+SHORT: Mapping[str, Mapping[Task, str]] = {
+    "logistic": {"binary": "sklearn.linear_model.LogisticRegression", "multiclass": "sklearn.linear_model.LogisticRegression"},
+    "linear": {"regression": "sklearn.linear_model.Ridge"},
+    "forest": {"binary": "sklearn.ensemble.RandomForestClassifier", "multiclass": "sklearn.ensemble.RandomForestClassifier",
+               "regression": "sklearn.ensemble.RandomForestRegressor"},
+    "boosting": {"binary": "sklearn.ensemble.HistGradientBoostingClassifier",
+                 "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
+                 "regression": "sklearn.ensemble.HistGradientBoostingRegressor"}}
+
+
+def estimator_address(candidate: Candidate, task: Task) -> str:
+    """Return the import path of a candidate's class. Raises DefinitionError when the short name does not fit the task."""
+    if candidate.estimator not in SHORT:
+        return candidate.estimator
+    address = SHORT[candidate.estimator].get(task)
+    if address is None:
+        raise DefinitionError(f"`{candidate.estimator}` is not for a {task} model.",
+                              remedy="Use `linear` for numbers, `logistic` for classes; `forest` and `boosting` do both.")
+    return address
 
 
 def unknown_parameters(candidate: Candidate, task: Task, cache: Path) -> list[str]:
     """Return a sentence for each parameter that the estimator does not take. `cache` is a JSON file, made when absent."""
-    address = SHORT_CLASSES.get(candidate.estimator, candidate.estimator)
-    if candidate.estimator in ("forest", "boosting") and task == "regression":
-        address = address.replace("Classifier", "Regressor")
     try:
+        address = estimator_address(candidate, task)
         known = _signature(address, cache)
     except DefinitionError as error:
         return [error.message]
