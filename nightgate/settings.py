@@ -6,14 +6,15 @@ Each comes from the environment, else from `[tool.nightgate]` in the project's p
 import os
 import sys
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightgate.errors import DefinitionError, UsageError
 from nightgate.store import Store
 
 MARK = "pyproject.toml"
-KNOWN = ("store", "registry", "keys")
+KNOWN = ("store", "registry", "keys", "signing_key", "public_key", "access")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,23 @@ class Settings:
     store_url: str
     registry: str
     keys: Path
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Key files that were named: `signing_key`, `public_key`, `access`; others lie beside `keys`."""
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key that signs releases."""
+        return self.files.get("signing_key", self.keys.with_name("signing.pem"))
+
+    @property
+    def public_key(self) -> Path:
+        """The public key that releases must be signed with, where there is one."""
+        return self.files.get("public_key", self.keys.with_name("signing.pub"))
+
+    @property
+    def access(self) -> Path:
+        """Who may ask the prediction service."""
+        return self.files.get("access", self.keys.with_name("access.json"))
 
     @property
     def store(self) -> Store:
@@ -65,7 +83,9 @@ def settings(root: Path | None = None) -> Settings:
     store = _absolute(root, os.environ.get("NIGHTGATE_STORE") or table.get("store") or ".nightgate")
     registry = os.environ.get("NIGHTGATE_REGISTRY") or table.get("registry") or _beside(store, root)
     keys = os.environ.get("NIGHTGATE_KEYS") or table.get("keys") or str(root / ".nightgate" / "keys.json")
-    return Settings(root, store, registry, Path(_absolute(root, keys)))
+    named = {name: os.environ.get(f"NIGHTGATE_{name.upper()}") or table.get(name) for name in ("signing_key", "public_key", "access")}
+    files = {name: Path(_absolute(root, place)) for name, place in named.items() if place}
+    return Settings(root, store, registry, Path(_absolute(root, keys)), files)
 
 
 def _table(root: Path) -> dict[str, str]:

@@ -50,7 +50,7 @@ def rollback(arguments: argparse.Namespace) -> Answer:
     if version == before.version:
         raise UsageError(f"Run {version} of {model} serves already.", remedy=f"`nightgate history {model}` lists the others.")
     with _held(place, model):
-        releases.promote(place.store, model, version, as_of=str(date.today()), why=f"rolled back from run {before.version}")
+        releases.promote(place, model, version, as_of=str(date.today()), why=f"rolled back from run {before.version}")
         registry.reconcile(place, model)
     return Answer({"model": model, "champion": version, "previous": before.version},
                   f"{model}: run {version} serves now, run {before.version} no longer.")
@@ -62,7 +62,7 @@ def approve(arguments: argparse.Namespace) -> Answer:
 
     place, record = _waiting(arguments)
     with _held(place, record.model):
-        releases.promote(place.store, record.model, record.run, as_of=record.as_of, why=record.reason)
+        releases.promote(place, record.model, record.run, as_of=record.as_of, why=record.reason)
         registry.reconcile(place, record.model)
         return _decided(place, replace(record, verdict="promoted", champion=record.run), arguments.reason)
 

@@ -21,6 +21,7 @@ from nightgate.cli import (
     quarantine,
     reading,
     running,
+    serving,
 )
 from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
@@ -69,7 +70,7 @@ def parser() -> Parser:
     whole = Parser(prog="nightgate", description="Retrain models every night and let nothing through that was not checked.")
     whole.add_argument("--version", action="version", version=_version())
     commands = Commands(whole.add_subparsers(metavar="COMMAND", required=True, title="commands"))
-    for part in (authoring, gating, contracts, drilling, quarantine, documenting, running, reading, changing, operating):
+    for part in (authoring, gating, contracts, drilling, quarantine, documenting, running, reading, changing, operating, serving):
         part.add(commands)
     return whole
 
