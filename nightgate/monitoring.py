@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from nightgate import drift, snapshots
+from nightgate.contracts.suites import read_suite
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift import TableDrift
 from nightgate.errors import FileMissing
 from nightgate.releases import champion_of, read_manifest
 from nightgate.settings import Settings
-from nightgate.stages import pinned_types
 
 RECENT = timedelta(days=7)
 """Event time that counts as now; a window of months would hide what changed last week."""
@@ -30,7 +30,8 @@ def compare_model(settings: Settings, model: str) -> TableDrift:
     if version is None:
         raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
     today = datetime.now(ZoneInfo(definition.schedule.timezone)).date()
-    current = snapshots.collect(definition, settings, as_of=today, types=pinned_types(settings, model)).dataset
+    raw = read_suite(settings.contracts_of(model) / "raw.json")
+    current = snapshots.collect(definition, settings, as_of=today, types=raw.columns).dataset
     trained = read_manifest(settings.store, model, version).dataset
     reference = settings.store.address(f"snapshots/{trained}.parquet")
     leave_out = {*definition.entity, *([definition.time] if definition.time else []), definition.source.arrived or "",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from nightgate import releases, runs
+from nightgate import registry, releases, runs, schedules
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError
@@ -47,6 +47,8 @@ class Night:
     token: str
     trigger: str = ""
     overrides: Mapping[str, str] | None = None
+    scheduled: datetime | None = None
+    dry_run: bool = False
 
     @property
     def folder(self) -> str:
@@ -78,23 +80,37 @@ class Night:
 
 @contextlib.contextmanager
 def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = None,
-          overrides: Mapping[str, str] | None = None, trigger: str = "") -> Iterator[Night]:
-    """Hold a model for one run and write its record, however it ends. Raises ModelBusy and what the stages raise."""
+          overrides: Mapping[str, str] | None = None, trigger: str = "", scheduled: datetime | None = None,
+          dry_run: bool = False) -> Iterator[Night]:
+    """Hold a model for one run and write its record, however it ends. `scheduled` is when a night was due that nobody started by hand.
+
+    Raises NotNeeded for a night that has its run, ModelBusy, and what the stages raise.
+    """
+    begun_at = datetime.now(UTC)
     definition = load_definition(definition_path(settings.models, model), dict(overrides or {}))
     today = datetime.now(ZoneInfo(definition.schedule.timezone)).date()
     if as_of is not None and as_of > today:
         raise UsageError(f"--as-of {as_of} is in the future.", remedy=f"The last date is today, {today}.")
-    as_of = as_of or today
-    key = hashlib.sha256(json.dumps([definition.model_dump(mode="json"), str(as_of), code_version(settings.root)],
+    as_of = as_of or (today if scheduled is None else schedules.night_of(definition.schedule, scheduled))
+    key = hashlib.sha256(json.dumps([definition.model_dump(mode="json"), str(as_of), code_version(settings.root), dry_run],
                                     sort_keys=True).encode()).hexdigest()
     taken = max((int(name) for name in settings.store.names(f"runs/{model}") if name.isdigit()), default=0)
-    with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken) as run:
-        tonight = Night(settings, definition, run, as_of, datetime.now(UTC).isoformat(timespec="seconds"), "", trigger, overrides)
+
+    def needed() -> None:
+        if scheduled is not None:
+            schedules.demand(settings.store, model, definition.schedule, scheduled, begun_at)
+
+    with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken, needed=needed) as run:
+        tonight = Night(settings, definition, run, as_of, begun_at.isoformat(timespec="seconds"), "", trigger, overrides, scheduled,
+                        dry_run)
         begin = tonight.notes().get("begin") if run.resumed else None
-        begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex}
+        begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex, "as_of": str(as_of),
+                          "started": tonight.started, "run_id": run_id, "trigger": trigger}
         tonight.note("begin", begin)
         tonight = replace(tonight, token=begin["token"])
         try:
+            bury(tonight)
+            registry.reconcile(settings, model)
             yield tonight
         except BaseException as error:
             conclude(tonight, _reported(tonight, _record_of_failure(tonight, error)))
@@ -133,6 +149,7 @@ def assemble(night: Night, verdict: Verdict, reason: str) -> RunRecord:
         seconds={name: note["seconds"] for name, note in sorted(notes.items(), key=_began)
                  if "seconds" in note},
         report=notes.get("report", {}).get("report"), trigger=night.trigger, overrides=night.overrides or {},
+        scheduled=None if night.scheduled is None else night.scheduled.isoformat(), lag=_lag(night), dry_run=night.dry_run,
         definition=night.definition.model_dump(mode="json"), code=code_version(night.settings.root),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started=night.started, finished=datetime.now(UTC).isoformat(timespec="seconds"), resumed=night.run.resumed)
@@ -147,18 +164,26 @@ def code_version(root: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def _lag(night: Night) -> float | None:
+    """Return by how many seconds a night began after it was due."""
+    return None if night.scheduled is None else round((datetime.fromisoformat(night.started) - night.scheduled).total_seconds(), 1)
+
+
 def _began(note: tuple[str, Mapping[str, Any]]) -> float:
     return float(note[1].get("began", 0.0))
 
 
 def _record_of_failure(night: Night, error: BaseException) -> RunRecord:
+    promoting = "promote" in night.notes()
+    serves = promoting and releases.champion_of(night.settings, night.run.model) == night.run.run
     verdict: Verdict = "stopped" if isinstance(error, ContractBroken | LeakFound) else \
-        "rolled_back" if isinstance(error, NotVerified) else "failed"
+        "promoted" if serves else "rolled_back" if promoting and isinstance(error, NotVerified) else "failed"
     if isinstance(error, NightgateError):
         told = error.as_json()
     else:
         name = "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
-        told = {"kind": name, "message": f"{name}: {error}"[:1_000], "remedy": "The log of the run has the traceback."}
+        message = f"{name}: {error}" if str(error) else f"{name}."
+        told = {"kind": name, "message": message[:1_000], "remedy": "The log of the run has the traceback."}
     return replace(assemble(night, verdict, told["message"].splitlines()[0]), error=_plain(told))
 
 
@@ -170,6 +195,24 @@ def _reported(night: Night, record: RunRecord) -> RunRecord:
         return replace(record, report=writing.write(night.settings.store, record, ()).report_address)
     except NightgateError:
         return record
+
+
+def bury(night: Night) -> list[int]:
+    """Write the records of earlier runs that ended without a word, as a machine that loses its power does; return their numbers."""
+    store, found = night.settings.store, []
+    for name in store.names(f"runs/{night.run.model}"):
+        if not name.isdigit() or int(name) >= night.run.run or store.exists(f"{run_key(night.run.model, int(name))}/record.json"):
+            continue
+        run = runs.Run(night.run.model, int(name), "")
+        dead = replace(night, run=run)
+        begin = dead.notes().get("begin", {})
+        dead = replace(dead, run=replace(run, run_id=begin.get("run_id", "")), trigger=begin.get("trigger", ""),
+                       started=begin.get("started", night.started), as_of=date.fromisoformat(begin.get("as_of", str(night.as_of))))
+        serves = releases.champion_of(night.settings, night.run.model) == run.run
+        told = f"Run {run.run} ended without a word: it was killed, or its machine died."
+        conclude(dead, assemble(dead, "promoted" if serves else "failed", told))
+        found.append(run.run)
+    return found
 
 
 def _plain(value: Any) -> Any:

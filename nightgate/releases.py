@@ -277,9 +277,3 @@ def point(store: Store, model: str, pointer: Pointer | None) -> None:
         store.remove(key)
     else:
         store.write_json(key, asdict(pointer))
-
-
-def previous_version(store: Store, model: str, candidates: Sequence[int]) -> int | None:
-    """Return the version that a rollback goes to: the one that served before, else None."""
-    pointer = read_pointer(store, model)
-    return pointer.previous if pointer is not None and pointer.previous in candidates else None

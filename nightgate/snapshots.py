@@ -20,13 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nightgate.addresses import shown
 from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.definition.model import Definition
 from nightgate.errors import DataUnusable
 from nightgate.hashing import row_hashes
 from nightgate.privacy import masking_key, shielded
 from nightgate.settings import Settings
-from nightgate.sources import read_chunks, shown
+from nightgate.sources import read_chunks
 from nightgate.sources.types import Guess, Reading, declared, fitted, learn, misfits, settle, tidy
 from nightgate.spool import MEMORY, Spool, working_folder
 from nightgate.tablefiles import ROW_GROUP, TableFile
@@ -74,6 +75,7 @@ class Tally:
     late: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     misfits: dict[str, tuple[int, str]] = field(default_factory=dict)
+    asked: dict[str, ColumnType] = field(default_factory=dict)
     types: dict[str, ColumnType] = field(default_factory=dict)
 
     def drop(self, why: str, rows: int) -> None:
@@ -162,7 +164,7 @@ def _demand(definition: Definition, names: list[str]) -> None:
             hint = f"Did you mean `{close[0]}`?" if close else there
             place = shown(definition.source.data)
             raise DataUnusable(f"{place} has no column `{name}`, {role} of `{definition.name}`.",
-                               remedy=f"{hint} Mend the source or models/{definition.name}.toml.")
+                               remedy=f"{hint} Mend the source, or name another column.")
 
 
 def _within(chunk: pa.Table, definition: Definition, window: Window, tally: Tally, reading: Reading) -> pa.Table:
@@ -203,8 +205,10 @@ def _fitted(chunk: pa.Table, name: str, family: ColumnType, definition: Definiti
     lost = misfits(array, result, family)
     if len(lost):
         before, example = tally.misfits.get(name, (0, ""))
-        example = example or repr(array[lost[0].as_py()].as_py())[:60]
+        private = definition.privacy.mask or definition.privacy.drop  # a row that is shifted puts their values anywhere
+        example = example or ("one not shown" if private else repr(array[lost[0].as_py()].as_py())[:60])
         tally.misfits[name] = (before + len(lost), example)
+        tally.asked.setdefault(name, family)
     return result
 
 
@@ -221,7 +225,7 @@ def _fit(definition: Definition, tally: Tally, spool: Spool, reading: Reading) -
 def _refuse_misfits(tally: Tally) -> None:
     if not tally.misfits:
         return
-    found = [f"`{name}`: {count:,} of {tally.read:,} values are no {tally.types.get(name, 'date')}, such as {example}"
+    found = [f"`{name}`: {count:,} of {tally.read:,} values are no {tally.asked[name]}, such as {example}"
              for name, (count, example) in sorted(tally.misfits.items())]
     more = f"; and {len(found) - 10} more columns" if len(found) > 10 else ""
     raise DataUnusable(f"Values that do not fit their column's type: {'; '.join(found[:10])}{more}.",

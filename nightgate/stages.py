@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from nightgate import decisions, features, leakage, registry, releases, runs, snapshots
 from nightgate.contracts.suites import read_suite
-from nightgate.datasets import Column, ColumnType, Dataset
+from nightgate.datasets import ROW, Column, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition
 from nightgate.errors import FileMissing, LeakFound, ModelBusy
@@ -24,7 +26,6 @@ from nightgate.reports import writing as reports
 from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
 from nightgate.scoring.releasing import files_of
-from nightgate.settings import Settings
 from nightgate.splits import Split, folds, holdout_split
 from nightgate.spool import working_folder
 from nightgate.tables import Table, read_table
@@ -51,8 +52,8 @@ class Evaluated:
 def collect(night: Night) -> Dataset:
     """Take the snapshot of the run's window."""
     with night.stage("collect") as notes:
-        snapshot = snapshots.collect(night.definition, night.settings, as_of=night.as_of,
-                                     types=pinned_types(night.settings, night.run.model))
+        raw = read_suite(night.settings.contracts_of(night.run.model) / "raw.json")
+        snapshot = snapshots.collect(night.definition, night.settings, as_of=night.as_of, types=raw.columns)
         notes.update(dataset=snapshot.dataset, collected=snapshot.as_json(),
                      told=f"{snapshot.dataset.rows:,} rows of {len(snapshot.dataset.columns)} columns")
         return snapshot.dataset
@@ -72,13 +73,15 @@ def look_for_leaks(night: Night, dataset: Dataset) -> None:
         table = _table(night, dataset)
         found = leakage.find(night.definition, table, holdout_split(table, night.definition))
         leaks = [each for each in found if each.stops]
-        notes.update(warnings=[str(each) for each in found if not each.stops], leaks=found,
-                     told=f"{counted(len(leaks), 'leak')}, {counted(len(found) - len(leaks), 'warning')}")
+        warnings = [str(each) for each in found if not each.stops]
+        if table.infinite:
+            warnings.append(f"{counted(table.infinite, 'infinite value')} count as missing.")
+        notes.update(warnings=warnings, leaks=found, told=f"{counted(len(leaks), 'leak')}, {counted(len(found) - len(leaks), 'warning')}")
     if leaks:
-        names = sorted({name for each in leaks for name in each.columns})
-        raise LeakFound("\n".join(str(each) for each in leaks),
-                        remedy=f"In models/{night.run.model}.toml add {names} to `columns.exclude`, or to `columns.allow` "
-                               "if they are known when the prediction is made.",
+        names = sorted({name for each in leaks for name in each.columns if each.kind != leakage.EQUAL_ROWS})
+        told = f"add {', '.join(names)} to `columns.exclude`, or to `columns.allow` if known when the prediction is made" if names else \
+            "name the `entity` that equal rows share"
+        raise LeakFound("\n".join(str(each) for each in leaks), remedy=f"In models/{night.run.model}.toml {told}.",
                         details={"leaks": [each.as_json() for each in leaks]})
 
 
@@ -109,7 +112,7 @@ def evaluate(night: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[
         trained = {name: _trained(night, name) for name in names}
         best = choose([each for name, each in trained.items() if name != BASELINE], night.definition)
         threshold = choose_threshold(best, table, night.definition)
-        rival, unscored = _rival(night, snapshot)
+        rival, unscored = _rival(night, snapshot, table)
         result = evaluate_holdout(night.definition, table, split, challenger=best.pipeline,
                                   baseline=trained[BASELINE].pipeline, threshold=threshold, rival=rival, unscored=unscored)
         best_figure = (result.metrics["challenger"] or {})[night.definition.metric]
@@ -131,6 +134,8 @@ def decide(night: Night, evaluated: Evaluated) -> Decision:
         decision = decisions.decide(night.definition, against_champion=evaluated.against_champion,
                                     against_baseline=evaluated.against_baseline, unscored=evaluated.unscored,
                                     champion=champion, challenger=night.run.run, same=same)
+        if night.dry_run and decision.verdict != "kept":
+            decision = Decision("kept", f"Dry run, nothing was changed: {decision.sentence}", decision.rule, decision.comparison)
         notes.update(decision=decision.as_json(), told=decision.sentence)
         return decision
 
@@ -212,17 +217,6 @@ def conclude(night: Night, decision: Decision) -> RunRecord:
     return write_down(night, assemble(night, decision.verdict, decision.sentence))
 
 
-def pinned_types(settings: Settings, model: str) -> dict[str, ColumnType] | None:
-    """Return the column types that the raw contract keeps, None where it keeps none."""
-    try:
-        suite = read_suite(settings.contracts_of(model) / "raw.json")
-    except FileMissing as error:
-        raise FileMissing(f"{model} has no contract for its raw data: {error.message}",
-                          remedy=f"`nightgate new {model} …` writes one.") from None
-    pinned: dict[str, ColumnType] | None = suite.meta.get("nightgate", {}).get("columns")
-    return pinned
-
-
 def _table(night: Night, dataset: Dataset) -> Table:
     return _read_once(night.settings.store.url, dataset, night.definition.model_dump_json())
 
@@ -245,8 +239,8 @@ def _trained(night: Night, name: str) -> Trained:
     return trained
 
 
-def _rival(night: Night, snapshot: Dataset) -> tuple[Rival | None, str]:
-    """Return the champion with its own features of today's rows, or why there is none."""
+def _rival(night: Night, snapshot: Dataset, table: Table) -> tuple[Rival | None, str]:
+    """Return the champion with its own features of the table's rows, or why there is none."""
     champion = releases.champion_of(night.settings, night.run.model)
     if champion is None:
         return None, ""
@@ -257,8 +251,24 @@ def _rival(night: Night, snapshot: Dataset) -> tuple[Rival | None, str]:
     missing = sorted({*served.manifest.raw} - {*snapshot.names})
     if missing:
         return None, f"It needs {', '.join(missing[:5])}, which today's data no longer have."
-    frame = _table(night, features.engineer(definition, night.settings, snapshot)).frame
-    return Rival(champion, served.pipeline, frame, served.manifest.threshold or 0.5, served.training_rows), ""
+    frame = read_table(features.engineer(definition, night.settings, snapshot), definition).frame
+    missing = sorted({*served.manifest.inputs} - {*map(str, frame.columns)})
+    if missing:
+        return None, f"Its feature {', '.join(missing[:5])} is made no more."
+    rows = _places(night, table)
+    return Rival(champion, served.pipeline, frame if rows is None else frame.iloc[rows], served.manifest.threshold or 0.5,
+                 served.training_rows), ""
+
+
+def _places(night: Night, table: Table) -> NDArray[np.int64] | None:
+    """Return where the table's rows stand in the snapshot; None where the features' gate has set none aside."""
+    every = Dataset.from_json(night.notes()["engineer"]["dataset"])
+    if every.rows == len(table.rows):
+        return None
+    with night.settings.store.local_copy(every.uri) as path:
+        rows = pq.read_table(path, columns=[ROW])[ROW].to_numpy()
+    order = np.argsort(rows)
+    return np.asarray(order[np.searchsorted(rows[order], table.rows)])
 
 
 def _before(night: Night) -> Sequence[float]:

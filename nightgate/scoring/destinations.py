@@ -48,7 +48,7 @@ class TableOutput:
     window: str
 
     def __str__(self) -> str:
-        from nightgate.sources import shown
+        from nightgate.addresses import shown
 
         return f"{shown(self.url)}#{self.table}"
 
@@ -81,7 +81,7 @@ Destination = FileOutput | TableOutput
 
 def destination_of(root: Path, output: str | Path, window: str) -> Destination:
     """Return where rows of a window go. Raises UsageError for a database without a table."""
-    from nightgate.sources import expanded
+    from nightgate.addresses import expanded
 
     text = expanded(str(output))
     if "://" in text:
