@@ -142,6 +142,24 @@ def write_release(settings: Settings, manifest: Manifest, contents: Mapping[str,
     return whole
 
 
+def sign_releases(settings: Settings) -> int:
+    """Sign every release that is there, after checking its files, with the installation's key; return how many.
+
+    For an installation that begins to sign: what served yesterday must serve tomorrow.
+    """
+    from nightgate.signing import signature
+
+    count = 0
+    for model in settings.store.names("releases"):
+        for version in versions(settings.store, model):
+            manifest = _whole(settings, model, version, None, None).manifest
+            signed = signature(settings, manifest.sha256)
+            assert signed is not None, "there is a key"
+            settings.store.write(f"{release_key(model, version)}/manifest.sig", signed)
+            count += 1
+    return count
+
+
 def read_release(settings: Settings, model: str, version: int, *, only: Sequence[str] | None = None, pointed: str | None = None) -> Release:
     """Read a release after checking its manifest, its signature and every file that is read (all, or `only`).
 
@@ -149,11 +167,17 @@ def read_release(settings: Settings, model: str, version: int, *, only: Sequence
     """
     from nightgate.signing import check_signature
 
+    release = _whole(settings, model, version, only, pointed)
+    check_signature(settings, release.manifest.sha256, f"{release_key(model, version)}/manifest.sig", f"Release {version} of {model}")
+    return release
+
+
+def _whole(settings: Settings, model: str, version: int, only: Sequence[str] | None, pointed: str | None) -> Release:
+    """Read a release and compare its hashes."""
     manifest = read_manifest(settings.store, model, version)
     key = release_key(model, version)
     if pointed is not None and manifest.sha256 != pointed:
         raise _changed(model, version, "its manifest is not the one that was promoted")
-    check_signature(settings, manifest.sha256, f"{key}/manifest.sig", f"Release {version} of {model}")
     contents = {name: settings.store.read(f"{key}/{name}") for name in manifest.files if only is None or name in only}
     changed = [name for name, content in contents.items() if hashlib.sha256(content).hexdigest() != manifest.files[name]]
     if changed:

@@ -121,11 +121,13 @@ def keys(arguments: argparse.Namespace) -> Answer:
     """Make and change keys."""
     place = settings()
     if arguments.action == "new":
+        from nightgate.releases import sign_releases
         from nightgate.signing import new_keys
 
         private, public = new_keys(place)
-        return Answer({"signing_key": str(private), "public_key": str(public)},
-                      f"Releases are signed with {private} from now on, and must be, where {public} is.\n"
+        count = sign_releases(place)
+        return Answer({"signing_key": str(private), "public_key": str(public), "signed": count},
+                      f"{count} releases are signed. Releases are signed with {private} from now on, and must be, where {public} is.\n"
                       "Back the first up, and give it to nobody.")
     from nightgate.serving import access
 

@@ -107,7 +107,7 @@ def test_rollback_lets_the_earlier_version_serve(place: Settings, capsys: pytest
 
 
 def test_rollback_refuses_a_release_that_was_changed(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    model = Path(place.store_url) / "releases/credit/1/model.joblib"
+    model = Path(place.store_url) / "releases/credit/1/scorer.json"
     model.write_bytes(model.read_bytes()[:-1])
 
     code, value = said(capsys, "rollback", "credit")
