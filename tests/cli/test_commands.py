@@ -227,7 +227,7 @@ def test_rollback_makes_a_lost_or_torn_pointer_anew(content: bytes | None, place
 
 
 def test_promoting_a_version_again_keeps_the_way_back(place: Settings) -> None:
-    promote(place.store, "credit", 2, as_of="2026-01-01", why="again")
+    promote(place, "credit", 2, as_of="2026-01-01", why="again")
 
     pointer = read_pointer(place.store, "credit")
     assert pointer is not None and (pointer.version, pointer.previous) == (2, 1)
