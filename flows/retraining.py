@@ -16,6 +16,7 @@ from tasks.engineer import engineer
 from tasks.evaluate import evaluate
 from tasks.gate import gate
 from tasks.leaks import look_for_leaks
+from tasks.profile import profile
 from tasks.promote import promote
 from tasks.release import release
 from tasks.report import report
@@ -48,6 +49,7 @@ def retraining(model: str, as_of: date | None = None, overrides: dict[str, str] 
         gate(tonight, "predictions", evaluated.predictions)
         gate(tonight, "metrics", evaluated.metrics)
         decision = decide(tonight, evaluated)
+        profile(tonight, snapshot, table, evaluated)
         release(tonight, table, evaluated)
         report(tonight, decision)
         if decision.verdict == "promoted":

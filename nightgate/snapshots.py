@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nightgate.contracts.suites import read_suite
 from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.definition.model import Definition
-from nightgate.errors import DataUnusable
+from nightgate.errors import DataUnusable, FileMissing
 from nightgate.hashing import row_hashes
 from nightgate.privacy import masking_key, shielded
 from nightgate.settings import Settings
@@ -292,3 +293,14 @@ def _stored(spool: Spool, order: NDArray[np.int64], columns: tuple[Column, ...],
             back = np.argsort(np.concatenate(places), kind="stable")
             file.write(table.take(pa.array(back)) if len(pieces) > 1 else table)
     return file
+
+
+def pinned_types(settings: Settings, model: str) -> dict[str, ColumnType] | None:
+    """Return the column types that the raw contract keeps, None where it keeps none."""
+    try:
+        suite = read_suite(settings.contracts_of(model) / "raw.json")
+    except FileMissing as error:
+        raise FileMissing(f"{model} has no contract for its raw data: {error.message}",
+                          remedy=f"`nightgate new {model} …` writes one.") from None
+    pinned: dict[str, ColumnType] | None = suite.meta.get("nightgate", {}).get("columns")
+    return pinned

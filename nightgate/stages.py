@@ -8,22 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nightgate import decisions, features, leakage, registry, releases, runs, snapshots
-from nightgate.contracts.suites import read_suite
-from nightgate.datasets import Column, ColumnType, Dataset
+from nightgate import decisions, features, leakage, monitoring, registry, releases, runs, snapshots
+from nightgate.datasets import Column, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition
 from nightgate.errors import FileMissing, LeakFound, ModelBusy
-from nightgate.evaluation.holdout import Rival, metrics_row, predictions_table
+from nightgate.evaluation.holdout import Rival, metrics_row, predictions_of, predictions_table
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
-from nightgate.profile import profile
+from nightgate.profile import profile as profile_columns
 from nightgate.records import CandidateNumbers, RunRecord, read_record, run_numbers
 from nightgate.reports import writing as reports
 from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
-from nightgate.settings import Settings
 from nightgate.splits import Split, folds, holdout_split
 from nightgate.spool import working_folder
 from nightgate.tables import Table, read_table
@@ -50,7 +48,8 @@ class Evaluated:
 def collect(night: Night) -> Dataset:
     """Take the snapshot of the run's window."""
     with night.stage("collect") as notes:
-        snapshot = snapshots.collect(night.definition, night.settings, as_of=night.as_of, types=pinned_types(night.settings, night.run.model))
+        types = snapshots.pinned_types(night.settings, night.run.model)
+        snapshot = snapshots.collect(night.definition, night.settings, as_of=night.as_of, types=types)
         notes.update(dataset=snapshot.dataset, collected=snapshot.as_json(),
                      told=f"{snapshot.dataset.rows:,} rows of {len(snapshot.dataset.columns)} columns")
         return snapshot.dataset
@@ -133,6 +132,23 @@ def decide(night: Night, evaluated: Evaluated) -> Decision:
         return decision
 
 
+def profile(night: Night, snapshot: Dataset, dataset: Dataset, evaluated: Evaluated) -> None:
+    """Write what monitoring compares with: counts of the columns that a prediction needs, and of the held-out predictions."""
+    with night.stage("profile") as notes:
+        table, definition = _table(night, dataset), night.definition
+        holdout = holdout_split(table, definition).holdout
+        losses = {each["column"]: each["loss"] for each in night.notes()["evaluate"]["evaluation"]["importances"]}
+        with night.settings.store.local_copy(snapshot.uri) as path:
+            reference = monitoring.learn_snapshot(definition, path, snapshot.names, losses)
+        with night.settings.store.local_copy(evaluated.predictions.uri) as path:
+            predictions = predictions_of(pd.read_parquet(path))
+        reference = monitoring.with_predictions(reference, predictions, table.classes, None if table.time is None else table.time[holdout])
+        content = reference.to_bytes()
+        night.settings.store.write(f"{night.folder}/{monitoring.PROFILE}", content)
+        notes.update(told=f"{counted(len(reference.axes), 'column')}, {len(content) / 1024:,.0f} KiB, "
+                     + ("calibrated" if reference.calibrated else "uncalibrated: too few days"))
+
+
 def release(night: Night, dataset: Dataset, evaluated: Evaluated) -> str:
     """Write the challenger's release; return its address."""
     with night.stage("release") as notes:
@@ -165,7 +181,7 @@ def report(night: Night, decision: Decision) -> Documents:
         record = assemble(night, decision.verdict, decision.sentence)
         dataset = Dataset.from_json(night.notes()["collect"]["dataset"])
         with night.settings.store.local_copy(dataset.uri) as path:
-            columns = profile(path, dataset.columns, sensitive=frozenset(night.definition.privacy.mask))
+            columns = profile_columns(path, dataset.columns, sensitive=frozenset(night.definition.privacy.mask))
         written = reports.write(night.settings.store, record, columns)
         notes.update(report=written.report_address, told="with model card")
         return written
@@ -205,17 +221,6 @@ def conclude(night: Night, decision: Decision) -> RunRecord:
         mended = registry.reconcile(night.settings, night.run.model)
         notes["told"] = "; ".join(mended) or "aliases agree with the pointer"
     return write_down(night, assemble(night, decision.verdict, decision.sentence))
-
-
-def pinned_types(settings: Settings, model: str) -> dict[str, ColumnType] | None:
-    """Return the column types that the raw contract keeps, None where it keeps none."""
-    try:
-        suite = read_suite(settings.contracts_of(model) / "raw.json")
-    except FileMissing as error:
-        raise FileMissing(f"{model} has no contract for its raw data: {error.message}",
-                          remedy=f"`nightgate new {model} …` writes one.") from None
-    pinned: dict[str, ColumnType] | None = suite.meta.get("nightgate", {}).get("columns")
-    return pinned
 
 
 def _table(night: Night, dataset: Dataset) -> Table:

@@ -37,7 +37,7 @@ def test_drift_is_shown_and_ends_the_flow_as_failed(place: Settings) -> None:
     with pytest.raises(ContractBroken, match="income"):
         monitoring("loans")
 
-    assert sorted(descriptions("loans-drift")) == ["0 columns raise an alarm.", "1 columns raise an alarm."]
+    assert sorted(descriptions("loans-drift")) == ["0 columns raise an alarm.", "2 columns raise an alarm."]
 
 
 def test_a_table_is_scored_between_two_gates(place: Settings) -> None:
