@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nightgate.drift.sketches import Axis, Categories, Numbers, Sketch, axis_of, count, merge
 from nightgate.errors import DataUnusable
 
-BATCH = 65_536
+BATCH = 131_072
 """Rows counted at once: a column of them stays in the processor's cache."""
 
 WAITING = 32
