@@ -62,16 +62,21 @@ CHANGES = {
     "a new category of 2 %, the last": Change("c15", new=0.02), "a new category of 2 %, top 4": Change("c03", new=0.02)}
 
 
+POWER = ((10_000, 0.0, 1), (10_000, 0.02, 1), (100_000, 0.02, 1), (1_000_000, 0.02, 1), (1_000, 0.0, 7), (1_000, 0.05, 7))
+"""Rows, wobble, and the nights in which the change must be noticed."""
+
+
 def _power(quick: bool) -> Iterator[Claim]:
     worlds, trials = (2, 3) if quick else (20, 10)
-    for rows, wobble, nights in ((10_000, 0.0, 1), (10_000, 0.02, 1), (100_000, 0.02, 1), (1_000_000, 0.02, 1), (1_000, 0.0, 7), (1_000, 0.05, 7)):
+    for rows, wobble, nights in POWER:
         found: Counter[str] = Counter()
         for number in range(worlds):
             found.update(seen(World(SEED + number, rows, wobble), trials, nights))
         shares = {told: found[told] / (worlds * trials) for told in CHANGES}
         print(f"# n = {rows:,}, wobble {wobble}, {nights} nights: {shares}", flush=True)
         for told, share in shares.items():
-            yield Claim(f"alarm within {nights} nights, {told}, n = {rows:,}, wobble {wobble}", share, 0.0 if quick else 0.95, at_least=True)
+            yield Claim(f"alarm within {nights} nights, {told}, n = {rows:,}, wobble {wobble}", share, 0.0 if quick else 0.95,
+                        at_least=True)
 
 
 def seen(world: World, trials: int, nights: int) -> Iterator[str]:

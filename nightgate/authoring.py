@@ -18,11 +18,12 @@ from nightgate.settings import Settings
 
 if TYPE_CHECKING:
     from nightgate.leakage import Leak
+    from nightgate.snapshots import Snapshot
 
 SAMPLE_ROWS = 100_000
 """Rows from which is guessed."""
 
-BOUNDARIES = ("raw", "features", "predictions", "metrics")
+BOUNDARIES = ("raw", "features", "predictions", "metrics", "drift")
 SCHEMA = "definition.schema.json"
 
 
@@ -53,6 +54,8 @@ class Made:
     contracts: tuple[Path, ...]
     guesses: Guesses
     rows: int
+    dropped: dict[str, int]
+    infinite: int
     types: dict[str, ColumnType]
 
 
@@ -75,12 +78,13 @@ def _made(settings: Settings, wanted: Wanted, provisional: Definition, path: Pat
     from nightgate.contracts.writing import as_text
     from nightgate.tables import read_table
 
-    snapshot = _collect(settings, provisional)
-    guesses = _guess(settings, wanted, snapshot)
+    collected = _collect(settings, provisional)
+    guesses = _guess(settings, wanted, collected.dataset)
     salt = hashlib.sha256(f"{wanted.name} {wanted.target}".encode()).hexdigest()[:8]
     definition = _defined(wanted, guesses, salt)
     if (definition.time, definition.entity) != (wanted.time, wanted.entity):
-        snapshot = _collect(settings, definition)
+        collected = _collect(settings, definition)
+    snapshot = collected.dataset
     guesses = _without_leaks(settings, definition, snapshot, guesses)
     definition = _defined(wanted, guesses, salt)
     table = features.engineer(definition, settings, snapshot)
@@ -89,10 +93,11 @@ def _made(settings: Settings, wanted: Wanted, provisional: Definition, path: Pat
         suites = (inference.infer_raw(raw, definition, snapshot.columns, as_of=_today(definition)),
                   inference.infer_features(engineered, definition, table.columns),
                   inference.infer_predictions(definition, learnt.target, learnt.classes),
-                  inference.infer_metrics(definition))
+                  inference.infer_metrics(definition), inference.drift_contract(definition.name))
     texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt, privacy=wanted.privacy), *map(as_text, suites)]
     types = {column.name: column.type for column in snapshot.columns}
-    return Made(path, tuple(contracts), guesses, snapshot.rows, types), texts
+    dropped = {**collected.dropped, **({"duplicates": collected.duplicates} if collected.duplicates else {})}
+    return Made(path, tuple(contracts), guesses, snapshot.rows, dropped, learnt.infinite, types), texts
 
 
 def _places(settings: Settings, name: str) -> tuple[Path, list[Path]]:
@@ -128,10 +133,10 @@ def _validated(values: dict[str, Any]) -> Definition:
                          remedy="A model's name has small letters, digits and _, and starts with a letter.") from None
 
 
-def _collect(settings: Settings, definition: Definition) -> Dataset:
+def _collect(settings: Settings, definition: Definition) -> "Snapshot":
     from nightgate import snapshots
 
-    return snapshots.collect(definition, settings, as_of=_today(definition)).dataset
+    return snapshots.collect(definition, settings, as_of=_today(definition))
 
 
 def _today(definition: Definition) -> date:

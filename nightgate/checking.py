@@ -1,14 +1,16 @@
 """Checking a model before anything runs: definition, own code, estimators' parameters, contracts, source."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from nightgate.definition.loading import load_definition
+from nightgate.definition.loading import load_definition, understood
 from nightgate.definition.model import Definition
 from nightgate.errors import DefinitionError, FileMissing, SuiteError
 from nightgate.settings import Settings
 
-BOUNDARIES = ("raw", "features", "predictions", "metrics")
+BOUNDARIES = ("raw", "features", "predictions", "metrics", "drift")
+NOT_NEEDED = ("drift",)
+"""Boundaries whose contract has a default."""
 
 
 def mistakes(settings: Settings, path: Path) -> list[str]:
@@ -16,9 +18,21 @@ def mistakes(settings: Settings, path: Path) -> list[str]:
     try:
         definition = load_definition(path)
     except DefinitionError as error:
-        return [*error.message.splitlines()[1:], *_of_contracts(settings, path.stem, frozenset())]
+        rest = understood(path)
+        more = [] if rest is None else [*_of_code(settings, rest), *_of_source(settings, rest)]
+        return [*error.message.splitlines()[1:], *more, *_of_contracts(settings, path.stem, {})]
     return [*_of_code(settings, definition), *_of_source(settings, definition),
-            *_of_contracts(settings, definition.name, frozenset((definition.target,)))]
+            *_of_contracts(settings, definition.name, _needed(definition))]
+
+
+def _needed(definition: Definition) -> dict[str, str]:
+    """Return the columns that the definition names, with the keys that name them; a feature may be made of one that is excluded."""
+    columns = definition.columns
+    named = {"target": (definition.target,), "entity": definition.entity, "time": (definition.time,),
+             "source.arrived": (definition.source.arrived,), "evaluation.slices": definition.evaluation.slices,
+             "privacy.mask": definition.privacy.mask, "columns.numeric": columns.numeric, "columns.categorical": columns.categorical,
+             "columns.date": columns.date, "columns.text": columns.text}
+    return {name: key for key, names in named.items() for name in names if name is not None}
 
 
 def _of_code(settings: Settings, definition: Definition) -> Iterator[str]:
@@ -44,7 +58,7 @@ def _of_source(settings: Settings, definition: Definition) -> Iterator[str]:
         yield f"source.data: {data} is not there; paths count from {settings.root.name}/"
 
 
-def _of_contracts(settings: Settings, name: str, needed: frozenset[str]) -> Iterator[str]:
+def _of_contracts(settings: Settings, name: str, needed: Mapping[str, str]) -> Iterator[str]:
     from nightgate.contracts.suites import read_suite
 
     for boundary in BOUNDARIES:
@@ -52,11 +66,13 @@ def _of_contracts(settings: Settings, name: str, needed: frozenset[str]) -> Iter
         try:
             suite = read_suite(path)
         except FileMissing:
+            if boundary in NOT_NEEDED:
+                continue
             yield f"data_contracts/{name}/{boundary}.json is not there: nothing passes a gate without a contract"
             continue
         except SuiteError as error:
             yield from error.message.splitlines()
             continue
-        pinned = suite.meta.get("nightgate", {}).get("columns", {})
-        for column in sorted(needed - pinned.keys()) if boundary == "raw" and pinned else ():
-            yield f"target: `{column}` is no column of data_contracts/{name}/raw.json"
+        pinned = suite.columns or {}
+        for column in needed.keys() - pinned.keys() if boundary == "raw" and pinned else ():
+            yield f"{needed[column]}: `{column}` is no column of data_contracts/{name}/raw.json"

@@ -50,7 +50,7 @@ def compare(metric: Metric, challenger: Scored, other: Scored, *, level: float, 
     """
     if metric == "auc":
         parts = auc_influence(challenger) - auc_influence(other)
-        error = float(np.sqrt(np.sum(parts**2)))
+        error = max(float(np.sqrt(np.sum(parts**2))), 0.5 / (_freedom(challenger) + 1))  # a perfect order has no variance to see
     else:
         differences = gain(metric, resampled(metric, challenger, seed), resampled(metric, other, seed))
         error = float(np.nanstd(differences, ddof=1))

@@ -21,7 +21,7 @@ from nightgate.contracts.inference import infer_features, infer_raw
 from nightgate.contracts.suites import Suite, number_of, parse_suite, read_suite
 from nightgate.contracts.telling import broken
 from nightgate.contracts.writing import Expectation, as_text, replace_suite
-from nightgate.datasets import Column, ColumnType, Dataset
+from nightgate.datasets import Column, Dataset
 from nightgate.definition.model import Definition, Privacy, Source
 from nightgate.errors import ContractBroken, NightgateError
 from nightgate.faults import Fault, faults
@@ -68,11 +68,6 @@ class Drill:
         """The file of the right table, once `clean` has written it."""
         return self.folder / "clean.parquet"
 
-    @property
-    def types(self) -> dict[str, ColumnType] | None:
-        types: dict[str, ColumnType] | None = self.raw.meta.get("nightgate", {}).get("columns")
-        return types
-
     def clean(self, table: pa.Table) -> str:
         """Return the hash of the right table's snapshot. Raises ContractBroken when even that does not pass."""
         pq.write_table(table, self.right)
@@ -106,7 +101,7 @@ class Drill:
 
     def collected(self, path: Path, as_of: date) -> Dataset:
         """Collect a file of rows that were collected, and shielded, before."""
-        return snapshots.collect(_plain(self.definition, path), self.settings, as_of=as_of, types=self.types).dataset
+        return snapshots.collect(_plain(self.definition, path), self.settings, as_of=as_of, types=self.raw.columns).dataset
 
     def made(self, snapshot: Dataset) -> Dataset:
         return features.engineer(_plain(self.definition, Path(snapshot.uri)), self.settings, snapshot)

@@ -1,13 +1,13 @@
 """The gates of a run: contracts between its stages, and the quarantine of the rows that they set aside."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.quarantine import ASIDE, KEPT
-from nightgate.contracts.suites import read_suite
+from nightgate.contracts.suites import Suite, read_suite
 from nightgate.contracts.telling import broken, explain, in_short
 from nightgate.datasets import Dataset
 from nightgate.errors import ContractBroken
@@ -21,8 +21,9 @@ from nightgate.windows import window_of
 def pass_gate(night: Night, boundary: str, dataset: Dataset) -> GateResult:
     """Check a boundary's contract; the result says whether the data may pass."""
     with night.stage(f"gate-{boundary}") as notes:
-        suite = read_suite(night.settings.contracts_of(night.run.model) / f"{boundary}.json")
-        night.settings.store.write(f"contracts/{suite.sha256}.json", suite.content)
+        written = read_suite(night.settings.contracts_of(night.run.model) / f"{boundary}.json")
+        night.settings.store.write(f"contracts/{written.sha256}.json", written.content)
+        suite = without_excluded(written, night.definition.columns.exclude, dataset) if boundary == "features" else written
         with night.settings.store.local_copy(dataset.uri) as path, working_folder(night.settings.store) as folder, \
                 released(night.settings.store, night.run.model, boundary) as spared:
             result = check(suite, path, boundary=boundary, sensitive=frozenset(night.definition.privacy.mask), released=spared,
@@ -36,6 +37,21 @@ def pass_gate(night: Night, boundary: str, dataset: Dataset) -> GateResult:
                               result.seconds, suite.sha256, broken(result))
         notes.update(gate=numbers, result=result.as_json(), told=in_short(result))
         return result
+
+
+def without_excluded(suite: Suite, excluded: Sequence[str], dataset: Dataset) -> Suite:
+    """Return a contract of features without what it says of those that the definition excludes, or that were made of such a column."""
+    def gone(name: str) -> bool:
+        return name not in dataset.names and any(name == each or name.startswith(f"{each}_") for each in excluded)
+
+    kept = []
+    for each in suite.checks:
+        if "column_set" in each.arguments:
+            names = [name for name in each.arguments["column_set"] if not gone(name)]
+            each = replace(each, arguments={**each.arguments, "column_set": names})
+        if not any(map(gone, each.columns)):
+            kept.append(each)
+    return replace(suite, checks=tuple(kept))
 
 
 def let_pass(night: Night, dataset: Dataset, result: GateResult) -> Dataset:

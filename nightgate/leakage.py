@@ -95,14 +95,14 @@ def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _near_perfect(definition: Definition, sample: pd.DataFrame, target: NDArray[Any], seed: int) -> Iterator[Leak]:
     """Find the fewest columns from which a small model predicts the target nearly perfectly."""
-    if len(sample) < 2 * FEWEST_VALUES:
+    if len(sample) < 2 * FEWEST_VALUES or set(sample) <= set(definition.columns.allow):
         return
     usable = sample.drop(columns=[name for name in definition.columns.allow if name in sample])
-    chosen: list[str] = []
-    for name in _ranked(definition, usable, target, seed):
-        chosen.append(name)
+    regression = definition.task == "regression"
+    orders = [_pursued(usable, target)] if definition.task != "multiclass" else []
+    orders = orders if regression else [_split_by(usable, target, seed), *orders]
+    for chosen in sorted((order[:count] for order in orders for count in range(1, len(order) + 1)), key=len):
         score, low = _out_of_fold(definition, usable[chosen], target, seed)
-        regression = definition.task == "regression"
         if score >= (NEAR_PERFECT_R2 if regression else NEAR_PERFECT):
             figure = f"R² {score:.4f}" if regression else f"F1 {score:.3f} in its worst class"
             words = "alone predicts" if len(chosen) == 1 else "together predict"
@@ -112,10 +112,8 @@ def _near_perfect(definition: Definition, sample: pd.DataFrame, target: NDArray[
             return
 
 
-def _ranked(definition: Definition, sample: pd.DataFrame, target: NDArray[Any], seed: int) -> list[str]:
-    """Return the columns that matter most: by a tree's splits, or for values by what is left to explain linearly."""
-    if definition.task == "regression":
-        return _pursued(sample, target)
+def _split_by(sample: pd.DataFrame, target: NDArray[Any], seed: int) -> list[str]:
+    """Return the columns that a small tree splits by, the most useful first."""
     from sklearn.tree import DecisionTreeClassifier
 
     tree = DecisionTreeClassifier(max_leaf_nodes=16, random_state=seed).fit(sample, target)
@@ -124,7 +122,7 @@ def _ranked(definition: Definition, sample: pd.DataFrame, target: NDArray[Any], 
 
 
 def _pursued(sample: pd.DataFrame, target: NDArray[Any]) -> list[str]:
-    """Return columns in the order of orthogonal matching pursuit (Pati et al., 1993)."""
+    """Return the columns that explain most of what is left, linearly: orthogonal matching pursuit (Pati et al., 1993)."""
     centred = sample - sample.mean()
     columns = centred / centred.std().replace(0.0, np.inf)
     left = np.asarray(target, dtype=np.float64) - np.mean(target)
@@ -139,7 +137,7 @@ def _pursued(sample: pd.DataFrame, target: NDArray[Any]) -> list[str]:
 
 def _out_of_fold(definition: Definition, sample: pd.DataFrame, target: NDArray[Any], seed: int) -> tuple[float, float]:
     """Return the small model's score on unseen rows, with its lower end."""
-    from sklearn.linear_model import LinearRegression
+    from sklearn.linear_model import LinearRegression, RidgeClassifier
     from sklearn.metrics import f1_score, r2_score
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -152,9 +150,10 @@ def _out_of_fold(definition: Definition, sample: pd.DataFrame, target: NDArray[A
     rarest = int(np.bincount(target.astype(int)).min())
     if rarest < 3:
         return 0.0, 0.0
-    tree = DecisionTreeClassifier(max_leaf_nodes=64, random_state=seed)
-    predicted = cross_val_predict(tree, sample, target, cv=StratifiedKFold(3, shuffle=True, random_state=seed))
-    worst = float(np.min(f1_score(target, predicted, average=None)))
+    stratified = StratifiedKFold(3, shuffle=True, random_state=seed)
+    said = [cross_val_predict(model, sample, target, cv=stratified)
+            for model in (DecisionTreeClassifier(max_leaf_nodes=64, random_state=seed), RidgeClassifier(alpha=1e-6))]
+    worst = max(float(np.min(f1_score(target, predicted, average=None))) for predicted in said)
     return worst, _wilson(worst, rarest)
 
 
@@ -211,10 +210,11 @@ def _clocks(table: Table, split: Split) -> Iterator[Leak]:
 
 def _equal_rows(table: Table, split: Split, *, keyed: bool) -> Iterator[Leak]:
     """Find rows of the hold-out that stand in training too, where chance cannot have made them equal."""
-    dense = [str(name) for name in table.frame.columns if _is_dense(table.frame[name].iloc[:SAMPLE])]
+    marks = _marks(table)
+    once = table.frame.iloc[np.sort(np.unique(marks, return_index=True)[1])[:SAMPLE]]  # copies make no column less dense
+    dense = [str(name) for name in once.columns if _is_dense(once[name])]
     if not dense:
         return
-    marks = _marks(table)
     equal = int(np.isin(marks[split.holdout], marks[split.train]).sum())
     if equal:
         share = equal / len(split.holdout)

@@ -1,7 +1,6 @@
 """Learning the contracts of a model from its runs: the nights that passed, each with its snapshot and its feature table."""
 
 import contextlib
-import json
 import tempfile
 from datetime import date, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from nightgate.contracts.freshness import freshness_of
 from nightgate.contracts.inference import infer_features, infer_raw
 from nightgate.contracts.learning import FEWEST, Night, learnt, merged, pooled, smallest_of
 from nightgate.contracts.limits import Limits
+from nightgate.contracts.suites import current_form, read_suite
 from nightgate.definition.model import Definition
 from nightgate.errors import UsageError
 from nightgate.records import KEPT_BY, RunRecord, data_of, history
@@ -54,7 +54,7 @@ def _learnt(settings: Settings, definition: Definition, records: list[RunRecord]
             if boundary == "raw" else infer_features(whole, definition, columns, limits=limits)
         if boundary == "raw" and definition.time is not None:
             suite = _fresh(suite, definition.time, nights, records, limits)
-        old = json.loads((settings.contracts_of(definition.name) / f"{boundary}.json").read_text(encoding="utf-8"))
+        old = current_form(read_suite(settings.contracts_of(definition.name) / f"{boundary}.json"))
         return merged(old, learnt(suite, nights, limits))
 
 

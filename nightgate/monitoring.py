@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyarrow import dataset
 
 from nightgate import snapshots
+from nightgate.contracts.suites import read_suite
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.drift.comparing import Compared
@@ -25,7 +26,6 @@ from nightgate.records import run_key
 from nightgate.releases import champion_of, read_manifest
 from nightgate.scoring import BLOCK, load_scorer
 from nightgate.settings import Settings
-from nightgate.snapshots import pinned_types
 
 PROFILE = "profile.json.gz"
 
@@ -105,7 +105,8 @@ def said(predictions: NDArray[np.float64], classes: Sequence[str]) -> pa.Array:
 
 def observed(settings: Settings, definition: Definition, version: int, as_of: date) -> Observed:
     """Return what a model would have seen of its source: the rows of the last week that it knows of, with the predictions."""
-    taken = snapshots.collect(definition, settings, as_of=as_of, types=pinned_types(settings, definition.name)).dataset
+    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
+    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
     scorer = load_scorer(settings, definition.name, version)
     wanted = scorer.release.manifest
 

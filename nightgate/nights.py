@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from nightgate import releases, runs
+from nightgate import registry, releases, runs
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError
@@ -91,10 +91,13 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
     with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken) as run:
         tonight = Night(settings, definition, run, as_of, datetime.now(UTC).isoformat(timespec="seconds"), "", trigger, overrides)
         begin = tonight.notes().get("begin") if run.resumed else None
-        begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex}
+        begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex, "as_of": str(as_of),
+                          "started": tonight.started, "run_id": run_id, "trigger": trigger}
         tonight.note("begin", begin)
         tonight = replace(tonight, token=begin["token"])
         try:
+            bury(tonight)
+            registry.reconcile(settings, model)
             yield tonight
         except BaseException as error:
             conclude(tonight, _reported(tonight, _record_of_failure(tonight, error)))
@@ -152,13 +155,16 @@ def _began(note: tuple[str, Mapping[str, Any]]) -> float:
 
 
 def _record_of_failure(night: Night, error: BaseException) -> RunRecord:
+    promoting = "promote" in night.notes()
+    serves = promoting and releases.champion_of(night.settings, night.run.model) == night.run.run
     verdict: Verdict = "stopped" if isinstance(error, ContractBroken | LeakFound) else \
-        "rolled_back" if isinstance(error, NotVerified) else "failed"
+        "promoted" if serves else "rolled_back" if promoting and isinstance(error, NotVerified) else "failed"
     if isinstance(error, NightgateError):
         told = error.as_json()
     else:
         name = "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
-        told = {"kind": name, "message": f"{name}: {error}"[:1_000], "remedy": "The log of the run has the traceback."}
+        message = f"{name}: {error}" if str(error) else f"{name}."
+        told = {"kind": name, "message": message[:1_000], "remedy": "The log of the run has the traceback."}
     return replace(assemble(night, verdict, told["message"].splitlines()[0]), error=_plain(told))
 
 
@@ -170,6 +176,24 @@ def _reported(night: Night, record: RunRecord) -> RunRecord:
         return replace(record, report=writing.write(night.settings.store, record, ()).report_address)
     except NightgateError:
         return record
+
+
+def bury(night: Night) -> list[int]:
+    """Write the records of earlier runs that ended without a word, as a machine that loses its power does; return their numbers."""
+    store, found = night.settings.store, []
+    for name in store.names(f"runs/{night.run.model}"):
+        if not name.isdigit() or int(name) >= night.run.run or store.exists(f"{run_key(night.run.model, int(name))}/record.json"):
+            continue
+        run = runs.Run(night.run.model, int(name), "")
+        dead = replace(night, run=run)
+        begin = dead.notes().get("begin", {})
+        dead = replace(dead, run=replace(run, run_id=begin.get("run_id", "")), trigger=begin.get("trigger", ""),
+                       started=begin.get("started", night.started), as_of=date.fromisoformat(begin.get("as_of", str(night.as_of))))
+        serves = releases.champion_of(night.settings, night.run.model) == run.run
+        told = f"Run {run.run} ended without a word: it was killed, or its machine died."
+        conclude(dead, assemble(dead, "promoted" if serves else "failed", told))
+        found.append(run.run)
+    return found
 
 
 def _plain(value: Any) -> Any:

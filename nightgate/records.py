@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from nightgate.datasets import Dataset
-from nightgate.errors import FileMissing, UsageError
+from nightgate.errors import FileMissing, StoreError, UsageError
 from nightgate.store import Store
 
 KEPT_BY = {"raw": "collect", "features": "engineer"}
@@ -127,8 +127,14 @@ def run_numbers(store: Store, model: str) -> list[int]:
 
 
 def history(store: Store, model: str) -> list[RunRecord]:
-    """Return the records of all finished runs of a model, oldest first."""
-    return [_read(store, model, number) for number in run_numbers(store, model)]
+    """Return the records of all finished runs of a model, oldest first; one that is damaged as a failed run that says so."""
+    found = []
+    for number in run_numbers(store, model):
+        try:
+            found.append(_read(store, model, number))
+        except StoreError as error:
+            found.append(RunRecord(model, number, "", "", "failed", error.message, None, None))
+    return found
 
 
 def read_record(store: Store, model: str, which: str | int | None = None) -> RunRecord:

@@ -5,7 +5,7 @@ The release pointer is the truth; the aliases follow it and are mended at every 
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,9 +77,15 @@ def reconcile(settings: Settings, model: str) -> list[str]:
         return mended
 
 
-def remove(settings: Settings, model: str) -> None:
-    """Delete a model's versions and aliases; its MLflow runs stay until MLflow's own garbage collection."""
+def remove(settings: Settings, model: str, *, kept: Sequence[int] = ()) -> None:
+    """Delete a model's versions and aliases, but those of runs that are `kept`; its MLflow runs stay until MLflow's own garbage
+    collection, and with a kept run for good."""
     with _client(settings) as client:
+        if kept:
+            for version in client.search_model_versions(f"name = '{model}'"):
+                if int(version.tags.get(RUN, 0)) not in kept:
+                    client.delete_model_version(model, version.version)
+            return
         if _has_model(client, model):
             client.delete_registered_model(model)
         experiment = client.get_experiment_by_name(model)
@@ -103,10 +109,11 @@ def _mlflow_run(client: "MlflowClient", experiment: str, entry: Entry) -> str:
         run_id,
         metrics=[Metric(name, value, 0, 0) for name, value in entry.metrics.items()],
         params=[Param(name, value[:LONGEST_PARAMETER]) for name, value in entry.parameters.items()],
-        tags=[RunTag(name, value) for name, value in {RUN: str(entry.run), **entry.tags}.items()])
+        tags=[RunTag(name, value) for name, value in entry.tags.items()])
     for name, content in entry.files.items():
         client.log_text(run_id, content, name)
     client.set_terminated(run_id)
+    client.set_tag(run_id, RUN, str(entry.run))  # last: a run that was killed before is not found, and written again
     return run_id
 
 

@@ -6,7 +6,6 @@ A release is written for every evaluated challenger. Promotion only replaces the
 import hashlib
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -191,12 +190,6 @@ def point(store: Store, model: str, pointer: Pointer | None) -> None:
         store.remove(key)
     else:
         store.write_json(key, asdict(pointer))
-
-
-def previous_version(store: Store, model: str, candidates: Sequence[int]) -> int | None:
-    """Return the version that a rollback goes to: the one that served before, else None."""
-    pointer = read_pointer(store, model)
-    return pointer.previous if pointer is not None and pointer.previous in candidates else None
 
 
 def _dumped(dump: Any) -> bytes:

@@ -30,7 +30,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 
 from nightgate.errors import ModelBusy, StoreError
 
@@ -258,7 +258,7 @@ def _told(registry: str) -> Iterator[None]:
 
     try:
         yield
-    except (OperationalError, OSError) as error:
+    except (DatabaseError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         place = make_url(registry).render_as_string(hide_password=True)
         raise StoreError(f"The registry {place} cannot be used: {reason}.",

@@ -9,10 +9,12 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from nightgate.addresses import expanded, shown
 from nightgate.errors import DefinitionError, UsageError
 from nightgate.store import Store
 
 MARK = "pyproject.toml"
+REGISTRIES = ("sqlite:///", "postgresql://", "postgresql+")
 KNOWN = ("store", "registry", "keys")
 
 
@@ -63,7 +65,10 @@ def settings(root: Path | None = None) -> Settings:
         sys.path.insert(0, str(root))
     table = _table(root)
     store = _absolute(root, os.environ.get("NIGHTGATE_STORE") or table.get("store") or ".nightgate")
-    registry = os.environ.get("NIGHTGATE_REGISTRY") or table.get("registry") or _beside(store, root)
+    registry = expanded(os.environ.get("NIGHTGATE_REGISTRY") or table.get("registry") or _beside(store, root))
+    if not registry.startswith(REGISTRIES):
+        raise DefinitionError(f"The registry `{shown(registry)}` is no URL of a database that serves as one.",
+                              remedy="Such as sqlite:////var/lib/nightgate/registry.db or postgresql://user:${PASSWORD}@host/nightgate.")
     keys = os.environ.get("NIGHTGATE_KEYS") or table.get("keys") or str(root / ".nightgate" / "keys.json")
     return Settings(root, store, registry, Path(_absolute(root, keys)))
 

@@ -64,7 +64,7 @@ def _skeleton() -> dict[str, Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not set(path.parts) & set(HIDDEN))
+    yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not set(path.relative_to(folder).parts) & set(HIDDEN))
 
 
 def _text(path: Path) -> str:

@@ -20,14 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nightgate.contracts.suites import read_suite
+from nightgate.addresses import shown
 from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.definition.model import Definition
-from nightgate.errors import DataUnusable, FileMissing
+from nightgate.errors import DataUnusable
 from nightgate.hashing import row_hashes
 from nightgate.privacy import masking_key, shielded
 from nightgate.settings import Settings
-from nightgate.sources import read_chunks, shown
+from nightgate.sources import read_chunks
 from nightgate.sources.types import Guess, Reading, declared, fitted, is_missing_spelling, learn, settle, tidy
 from nightgate.spool import MEMORY, Spool, working_folder
 from nightgate.tablefiles import ROW_GROUP, TableFile
@@ -75,6 +75,7 @@ class Tally:
     late: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     misfits: dict[str, tuple[int, str]] = field(default_factory=dict)
+    asked: dict[str, ColumnType] = field(default_factory=dict)
     types: dict[str, ColumnType] = field(default_factory=dict)
 
     def drop(self, why: str, rows: int) -> None:
@@ -163,7 +164,7 @@ def _demand(definition: Definition, names: list[str]) -> None:
             hint = f"Did you mean `{close[0]}`?" if close else there
             place = shown(definition.source.data)
             raise DataUnusable(f"{place} has no column `{name}`, {role} of `{definition.name}`.",
-                               remedy=f"{hint} Mend the source or models/{definition.name}.toml.")
+                               remedy=f"{hint} Mend the source, or name another column.")
 
 
 def _within(chunk: pa.Table, definition: Definition, window: Window, tally: Tally, reading: Reading) -> pa.Table:
@@ -209,8 +210,10 @@ def _fitted(chunk: pa.Table, name: str, family: ColumnType, definition: Definiti
     count = pc.sum(lost).as_py() or 0
     if count:
         before, example = tally.misfits.get(name, (0, ""))
-        example = example or repr(array.filter(lost)[0].as_py())[:60]
+        private = definition.privacy.mask or definition.privacy.drop  # a row that is shifted puts their values anywhere
+        example = example or ("one not shown" if private else repr(array.filter(lost)[0].as_py())[:60])
         tally.misfits[name] = (before + count, example)
+        tally.asked.setdefault(name, family)
     return result
 
 
@@ -227,7 +230,7 @@ def _fit(definition: Definition, tally: Tally, spool: Spool, reading: Reading) -
 def _refuse_misfits(tally: Tally) -> None:
     if not tally.misfits:
         return
-    found = [f"`{name}`: {count:,} of {tally.read:,} values are no {tally.types.get(name, 'date')}, such as {example}"
+    found = [f"`{name}`: {count:,} of {tally.read:,} values are no {tally.asked[name]}, such as {example}"
              for name, (count, example) in sorted(tally.misfits.items())]
     more = f"; and {len(found) - 10} more columns" if len(found) > 10 else ""
     raise DataUnusable(f"Values that do not fit their column's type: {'; '.join(found[:10])}{more}.",
@@ -293,14 +296,3 @@ def _stored(spool: Spool, order: NDArray[np.int64], columns: tuple[Column, ...],
             back = np.argsort(np.concatenate(places), kind="stable")
             file.write(table.take(pa.array(back)) if len(pieces) > 1 else table)
     return file
-
-
-def pinned_types(settings: Settings, model: str) -> dict[str, ColumnType] | None:
-    """Return the column types that the raw contract keeps, None where it keeps none."""
-    try:
-        suite = read_suite(settings.contracts_of(model) / "raw.json")
-    except FileMissing as error:
-        raise FileMissing(f"{model} has no contract for its raw data: {error.message}",
-                          remedy=f"`nightgate new {model} …` writes one.") from None
-    pinned: dict[str, ColumnType] | None = suite.meta.get("nightgate", {}).get("columns")
-    return pinned

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from nightgate import decisions, features, leakage, monitoring, registry, releases, runs, snapshots
-from nightgate.datasets import Column, Dataset
+from nightgate.contracts.suites import read_suite
+from nightgate.datasets import ROW, Column, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition
 from nightgate.errors import FileMissing, LeakFound, ModelBusy
@@ -48,8 +51,8 @@ class Evaluated:
 def collect(night: Night) -> Dataset:
     """Take the snapshot of the run's window."""
     with night.stage("collect") as notes:
-        types = snapshots.pinned_types(night.settings, night.run.model)
-        snapshot = snapshots.collect(night.definition, night.settings, as_of=night.as_of, types=types)
+        raw = read_suite(night.settings.contracts_of(night.run.model) / "raw.json")
+        snapshot = snapshots.collect(night.definition, night.settings, as_of=night.as_of, types=raw.columns)
         notes.update(dataset=snapshot.dataset, collected=snapshot.as_json(),
                      told=f"{snapshot.dataset.rows:,} rows of {len(snapshot.dataset.columns)} columns")
         return snapshot.dataset
@@ -69,13 +72,15 @@ def look_for_leaks(night: Night, dataset: Dataset) -> None:
         table = _table(night, dataset)
         found = leakage.find(night.definition, table, holdout_split(table, night.definition))
         leaks = [each for each in found if each.stops]
-        notes.update(warnings=[str(each) for each in found if not each.stops], leaks=found,
-                     told=f"{counted(len(leaks), 'leak')}, {counted(len(found) - len(leaks), 'warning')}")
+        warnings = [str(each) for each in found if not each.stops]
+        if table.infinite:
+            warnings.append(f"{counted(table.infinite, 'infinite value')} count as missing.")
+        notes.update(warnings=warnings, leaks=found, told=f"{counted(len(leaks), 'leak')}, {counted(len(found) - len(leaks), 'warning')}")
     if leaks:
-        names = sorted({name for each in leaks for name in each.columns})
-        raise LeakFound("\n".join(str(each) for each in leaks),
-                        remedy=f"In models/{night.run.model}.toml add {names} to `columns.exclude`, or to `columns.allow` "
-                               "if they are known when the prediction is made.",
+        names = sorted({name for each in leaks for name in each.columns if each.kind != leakage.EQUAL_ROWS})
+        told = f"add {', '.join(names)} to `columns.exclude`, or to `columns.allow` if known when the prediction is made" if names else \
+            "name the `entity` that equal rows share"
+        raise LeakFound("\n".join(str(each) for each in leaks), remedy=f"In models/{night.run.model}.toml {told}.",
                         details={"leaks": [each.as_json() for each in leaks]})
 
 
@@ -106,7 +111,7 @@ def evaluate(night: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[
         trained = {name: _trained(night, name) for name in names}
         best = choose([each for name, each in trained.items() if name != BASELINE], night.definition)
         threshold = choose_threshold(best, table, night.definition)
-        rival, unscored = _rival(night, snapshot)
+        rival, unscored = _rival(night, snapshot, table)
         result = evaluate_holdout(night.definition, table, split, challenger=best.pipeline,
                                   baseline=trained[BASELINE].pipeline, threshold=threshold, rival=rival, unscored=unscored)
         best_figure = (result.metrics["challenger"] or {})[night.definition.metric]
@@ -245,8 +250,8 @@ def _trained(night: Night, name: str) -> Trained:
     return trained
 
 
-def _rival(night: Night, snapshot: Dataset) -> tuple[Rival | None, str]:
-    """Return the champion with its own features of today's rows, or why there is none."""
+def _rival(night: Night, snapshot: Dataset, table: Table) -> tuple[Rival | None, str]:
+    """Return the champion with its own features of the table's rows, or why there is none."""
     champion = releases.champion_of(night.settings, night.run.model)
     if champion is None:
         return None, ""
@@ -257,8 +262,24 @@ def _rival(night: Night, snapshot: Dataset) -> tuple[Rival | None, str]:
     missing = sorted({*served.manifest.raw} - {*snapshot.names})
     if missing:
         return None, f"It needs {', '.join(missing[:5])}, which today's data no longer have."
-    frame = _table(night, features.engineer(definition, night.settings, snapshot)).frame
-    return Rival(champion, served.pipeline, frame, served.manifest.threshold or 0.5, served.training_rows), ""
+    frame = read_table(features.engineer(definition, night.settings, snapshot), definition).frame
+    missing = sorted({*served.manifest.inputs} - {*map(str, frame.columns)})
+    if missing:
+        return None, f"Its feature {', '.join(missing[:5])} is made no more."
+    rows = _places(night, table)
+    return Rival(champion, served.pipeline, frame if rows is None else frame.iloc[rows], served.manifest.threshold or 0.5,
+                 served.training_rows), ""
+
+
+def _places(night: Night, table: Table) -> NDArray[np.int64] | None:
+    """Return where the table's rows stand in the snapshot; None where the features' gate has set none aside."""
+    every = Dataset.from_json(night.notes()["engineer"]["dataset"])
+    if every.rows == len(table.rows):
+        return None
+    with night.settings.store.local_copy(every.uri) as path:
+        rows = pq.read_table(path, columns=[ROW])[ROW].to_numpy()
+    order = np.argsort(rows)
+    return np.asarray(order[np.searchsorted(rows[order], table.rows)])
 
 
 def _before(night: Night) -> Sequence[float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nightgate.datasets import GROUP, ROW, Dataset
 from nightgate.definition.model import Definition
-from nightgate.errors import DataUnusable
+from nightgate.errors import DataUnusable, FileMissing
 
 SHOWN = 5
 """Values that a message names at most."""
@@ -73,6 +73,8 @@ def _read(uri: str, names: Sequence[str]) -> pa.Table:
     from fsspec.core import url_to_fs
 
     files, path = url_to_fs(uri)
+    if not files.exists(path):
+        raise FileMissing(f"{uri} is not in the store.", remedy="Run the model again to make it anew.")
     with files.open(path, "rb") as file:
         parquet = pq.ParquetFile(file, pre_buffer=False)
         texts = [field.name for field in parquet.schema_arrow if pa.types.is_string(field.type)

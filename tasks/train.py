@@ -1,7 +1,6 @@
 """Train: tune one candidate on the folds that all candidates share."""
 
-import os
-
+from joblib import cpu_count
 from prefect import task
 
 from nightgate import stages
@@ -15,4 +14,4 @@ candidates = stages.candidates
 @task(name="train", task_run_name="train {name}", cache_key_fn=once_per_run, persist_result=True)
 def train(night: Night, dataset: Dataset, name: str) -> str:
     """Use all processors that this process may use."""
-    return stages.train(night, dataset, name, threads=len(os.sched_getaffinity(0)))
+    return stages.train(night, dataset, name, threads=cpu_count())

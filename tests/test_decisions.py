@@ -97,3 +97,10 @@ def test_a_champion_that_was_learnt_again_stays() -> None:
     decision = decide(defined(), against_champion=same, against_baseline=comparison(0.1), champion=1, challenger=2, same=True)
 
     assert decision.verdict == "kept" and "the very same model" in decision.sentence
+
+
+def test_few_rows_in_perfect_order_prove_little() -> None:
+    perfect = Scored("binary", np.array([1] + 11 * [0]), np.linspace(1, 0, 12), np.arange(12))
+    trivial = Scored("binary", perfect.target, np.full(12, 0.5), np.arange(12))
+
+    assert compare("auc", perfect, trivial, level=0.025, seed=0).bound < 0

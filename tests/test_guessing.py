@@ -89,3 +89,37 @@ def test_private_columns_never_reach_the_disk(tmp_path: Path) -> None:
 
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "data.csv"]
     assert all(b"Ada-" not in path.read_bytes() for path in kept)
+
+
+def test_a_word_that_only_ends_like_a_key_is_none(tmp_path: Path) -> None:
+    rows = frame(np.resize([0, 1], 200)).assign(amount_paid=np.random.default_rng(1).permutation(200), grid=range(0, 600, 3))
+
+    assert made(tmp_path, rows).guesses.entity == ()
+
+
+def test_a_column_of_dates_that_one_value_made_text_is_told(tmp_path: Path) -> None:
+    days = [str(day) for day in pd.date_range("2026-01-01", periods=200).date]
+
+    guesses = made(tmp_path, frame(np.resize([0, 1], 200)).assign(seen=[*days[:-1], "9999-99-99"])).guesses
+
+    assert '199 of 200 values are dates, not so "9999-99-99"' in guesses.excluded["seen"]
+
+
+def test_a_leak_in_a_feature_made_of_a_date_is_left_out(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    opened = pd.Timestamp("2026-01-01") + pd.to_timedelta(random.integers(0, 300, 400), "D")
+    days = random.integers(1, 200, 400)
+    rows = pd.DataFrame({"opened": opened, "closed": opened + pd.to_timedelta(days, "D"), "a": random.normal(size=400), "days_open": days})
+
+    result = made(tmp_path, rows, "days_open", time="closed")
+
+    assert "opened_days" in result.guesses.excluded and mistakes(project(tmp_path), result.definition) == []
+
+
+def test_what_new_leaves_out_is_counted_and_nothing_stays_in_the_store(tmp_path: Path) -> None:
+    rows = frame(np.resize([0, 1], 200)).assign(a=[np.inf, *range(199)])
+
+    result = made(tmp_path, pd.concat([rows, rows.tail(3)]))
+
+    assert (result.dropped, result.infinite, result.types["a"]) == ({"duplicates": 3}, 1, "number")
+    assert not (tmp_path / "store").exists()

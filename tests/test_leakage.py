@@ -100,3 +100,24 @@ def test_real_leaks_are_excluded_and_honest_sets_are_not_stopped(file: str, targ
     made = make(project(tmp_path), Wanted("m", {"data": str(DATA / file)}, target))
 
     assert {name for name, reason in made.guesses.excluded.items() if "leak" in reason} == leaks
+
+
+def test_rows_that_all_have_a_twin_are_found() -> None:
+    frame, target = honest()
+    twice = pd.concat([frame, frame], ignore_index=True)
+
+    assert found(defined(), table(twice, np.concatenate([target, target])))["equal rows"].stops
+
+
+def test_two_columns_that_add_up_to_the_class_are_named() -> None:
+    frame, target = honest()
+    frame["part"] = np.random.default_rng(5).normal(0, 10, len(frame))
+    frame["rest"] = target - frame["part"]
+
+    assert {"part", "rest"} <= set(found(defined(), table(frame, target))["near perfect"].columns)
+
+
+def test_a_model_all_of_whose_columns_are_allowed_is_left_alone() -> None:
+    frame, target = honest()
+
+    assert found(defined(columns={"allow": list("abcd")}), table(frame, target)) == {}

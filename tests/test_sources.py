@@ -279,6 +279,8 @@ def test_a_wrong_password_and_a_closed_port_are_told_without_the_password(postgr
 def test_secrets_are_never_shown() -> None:
     assert shown("postgresql://u:p%40ss@h/db?sslmode=require") == "postgresql://u:***@h/db?sslmode=require"
     assert shown("https://h/a.csv?token=abc&page=1&sig=x") == "https://h/a.csv?token=***&page=1&sig=***"
+    assert shown("https://ghp_abc@h/a.csv?X-Amz-Signature=1&access_token=2&api_key=3&day=4") == (
+        "https://***@h/a.csv?X-Amz-Signature=***&access_token=***&api_key=***&day=4")
 
 
 def test_environment_variables_stand_in_for_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,9 +68,12 @@ def new(arguments: argparse.Namespace) -> Answer:
     kinds = Counter(made.types.values())
     told.append(("types", ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())))
     facts = [(key, f"{value}  ({guesses.told[key]})" if key in guesses.told else value) for key, value in told]
+    facts += [("left out", f"{counted(rows, 'row')}: {why}") for why, rows in made.dropped.items()]
+    facts += [("infinite", f"{counted(made.infinite, 'value')} will count as missing")] * bool(made.infinite)
     facts += [(f"without {column}", reason) for column, reason in guesses.excluded.items()]
     files = [str(path.relative_to(place.root)) for path in (made.definition, *made.contracts)]
-    value = {"model": arguments.name, "files": files, "rows": made.rows, **dict(told), "types": made.types, "excluded": guesses.excluded}
+    value = {"model": arguments.name, "files": files, "rows": made.rows, **dict(told), "types": made.types,
+             "left_out": made.dropped, "infinite": made.infinite, "excluded": guesses.excluded}
     return Answer(value, Document(arguments.name, f"{made.rows:,} rows read", [
         Facts(facts), Heading("Written"), *(Paragraph(file) for file in files),
         Paragraph(f"Read them, then: nightgate run {arguments.name}")]))

@@ -6,13 +6,17 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nightgate.cli.parsing import Answer, Commands
-from nightgate.errors import FileMissing, UsageError
+from nightgate.errors import FileMissing, StoreError, UsageError
 from nightgate.records import RunRecord, read_record, run_numbers, write_record
 from nightgate.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from nightgate.releases import Pointer
 
 
 def add(commands: Commands) -> None:
@@ -20,7 +24,7 @@ def add(commands: Commands) -> None:
     back = commands.add("rollback", rollback, "Let an earlier version serve again.", "nightgate rollback credit --to 11",
                         begins="Checking the release …")
     back.add_argument("model")
-    back.add_argument("--to", type=int, metavar="RUN", help="the version; the one that served before when absent")
+    back.add_argument("--to", metavar="RUN", help="number or Prefect's run id; the one that served before when absent")
     for name, handler, told in (("approve", approve, "Promote a run that waits."), ("reject", reject, "Refuse a run that waits.")):
         asked = commands.add(name, handler, told, f"nightgate {name} credit 12 --reason 'seen by the risk board'",
                              begins="Asking the registry …")
@@ -39,39 +43,50 @@ def rollback(arguments: argparse.Namespace) -> Answer:
     from nightgate.definition.loading import definition_path
 
     place, model = settings(), arguments.model
-    before = releases.read_pointer(place.store, model)
-    if before is None:
-        definition_path(place.models, model)
-        raise FileMissing(f"{model} has no champion to roll back from.", remedy=f"`nightgate run {model}` makes one.")
-    version = arguments.to or releases.previous_version(place.store, model, releases.versions(place.store, model))
+    before = _pointer(place, model, needed=arguments.to is None)
+    serving = None if before is None else before.version
+    version = _chosen(place, model, arguments.to) if arguments.to else None if before is None else before.previous
     if version is None:
-        raise UsageError(f"Nothing served before run {before.version} of {model}.",
+        if serving is None:
+            definition_path(place.models, model)
+            raise FileMissing(f"{model} has no champion to roll back from.",
+                              remedy=f"`nightgate run {model}` makes one; or name a run by --to.")
+        raise UsageError(f"Nothing served before run {serving} of {model}.",
                          remedy=f"`nightgate history {model}` lists the runs; name one with --to.")
-    if version == before.version:
+    if version == serving:
         raise UsageError(f"Run {version} of {model} serves already.", remedy=f"`nightgate history {model}` lists the others.")
     with _held(place, model):
-        releases.promote(place.store, model, version, as_of=str(date.today()), why=f"rolled back from run {before.version}")
+        if serving is None:
+            releases.point(place.store, model, None)  # a damaged pointer gives way
+        releases.promote(place.store, model, version, as_of=str(date.today()), why=f"rolled back from {_named(serving)}")
         registry.reconcile(place, model)
-    return Answer({"model": model, "champion": version, "previous": before.version},
-                  f"{model}: run {version} serves now, run {before.version} no longer.")
+    return Answer({"model": model, "champion": version, "previous": serving},
+                  f"{model}: run {version} serves now{'' if serving is None else f', run {serving} no longer'}.")
 
 
 def approve(arguments: argparse.Namespace) -> Answer:
     """Promote a waiting run."""
     from nightgate import registry, releases
 
-    place, record = _waiting(arguments)
-    with _held(place, record.model):
+    place = settings()
+    with _held(place, arguments.model):
+        record = _waiting(place, arguments)
+        champion = releases.champion_of(place, record.model)
+        if champion not in (record.champion_before, record.run):
+            raise UsageError(f"Run {record.run} of {record.model} was compared with {_named(record.champion_before)}; "
+                             f"{_named(champion)} serves now.", remedy=f"`nightgate run {record.model}` compares anew.")
+        decided = _decided(replace(record, verdict="promoted", champion=record.run), arguments.reason)
         releases.promote(place.store, record.model, record.run, as_of=record.as_of, why=record.reason)
         registry.reconcile(place, record.model)
-        return _decided(place, replace(record, verdict="promoted", champion=record.run), arguments.reason)
+        return _written(place, decided)
 
 
 def reject(arguments: argparse.Namespace) -> Answer:
     """Refuse a waiting run; the champion stays."""
-    place, record = _waiting(arguments)
-    with _held(place, record.model):
-        return _decided(place, replace(record, verdict="rejected"), arguments.reason)
+    place = settings()
+    with _held(place, arguments.model):
+        record = _waiting(place, arguments)
+        return _written(place, _decided(replace(record, verdict="rejected"), arguments.reason))
 
 
 def remove(arguments: argparse.Namespace) -> Answer:
@@ -90,11 +105,13 @@ def remove(arguments: argparse.Namespace) -> Answer:
     if not arguments.yes:
         _ask(f"Remove {model}: {what}? Write the model's name to go on: ", model)
     with _held(place, model):
-        registry.remove(place, model)
+        registry.remove(place, model, kept=held)
         for folder in (f"releases/{model}", f"runs/{model}"):
             for name in place.store.names(folder):
                 if name not in map(str, held):
                     place.store.remove(f"{folder}/{name}")
+            if not place.store.names(folder):
+                place.store.remove(folder)
         contracts = place.contracts_of(model)
         for path in (*contracts.glob("*.json"), definition):
             path.unlink(missing_ok=True)
@@ -112,20 +129,57 @@ def _held_runs(definition: Path) -> list[int]:
     return sorted(load_definition(definition).retention.hold) if definition.exists() else []
 
 
-def _waiting(arguments: argparse.Namespace) -> tuple[Settings, RunRecord]:
-    place = settings()
+def _pointer(place: Settings, model: str, *, needed: bool) -> "Pointer | None":
+    """Return what serves; None too where the pointer is damaged and not needed, since a person names another version."""
+    from nightgate.releases import read_pointer
+
+    try:
+        return read_pointer(place.store, model)
+    except StoreError:
+        if needed:
+            raise
+        return None
+
+
+def _chosen(place: Settings, model: str, which: str) -> int:
+    """Return the version that a person names; raise UsageError for one that did not come through all gates."""
+    record = read_record(place.store, model, which)
+    if record.verdict not in ("promoted", "kept", "waiting", "rejected"):
+        raise UsageError(f"Run {record.run} of {model} is {record.verdict}: what it left did not come through all gates.",
+                         remedy=f"`nightgate history {model}` lists the others.")
+    return record.run
+
+
+def _waiting(place: Settings, arguments: argparse.Namespace) -> RunRecord:
     record = read_record(place.store, arguments.model, arguments.run)
     if record.verdict != "waiting":
         raise UsageError(f"Run {record.run} of {record.model} does not wait: it is {record.verdict}.",
                          remedy=f"`nightgate history {record.model}` lists the runs.")
-    return place, record
+    return record
 
 
-def _decided(place: Settings, record: RunRecord, why: str) -> Answer:
+def _named(champion: int | None) -> str:
+    return "no champion" if champion is None else f"run {champion}"
+
+
+def _decided(record: RunRecord, why: str) -> RunRecord:
+    """Return a record that says who decided, when and why."""
+    by = {"by": user(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "reason": why}
+    return replace(record, decision={**record.decision, record.verdict: by}, reason=f"{record.reason} {record.verdict}: {why}")
+
+
+def user() -> str:
+    """Return who is at the keyboard; a container's user may have no name."""
     import getpass
+    import os
 
-    by = {"by": getpass.getuser(), "reason": why}
-    record = replace(record, decision={**record.decision, record.verdict: by}, reason=f"{record.reason} {record.verdict}: {why}")
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _written(place: Settings, record: RunRecord) -> Answer:
     write_record(place.store, record)
     return Answer(record.as_json(), f"{record.model} run {record.run} is {record.verdict}.")
 

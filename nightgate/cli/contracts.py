@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from nightgate.cli import running
+from nightgate.cli.changing import user
 from nightgate.cli.parsing import Answer, Commands
+from nightgate.contracts.suites import read_suite
 from nightgate.errors import FileMissing, UsageError
 from nightgate.records import KEPT_BY, GateNumbers, RunRecord, data_of, gate_note, history, read_record
 from nightgate.reports.document import Document, Heading, Paragraph, Part, Table
@@ -37,10 +39,9 @@ def contract(arguments: argparse.Namespace) -> Answer:
 
 def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     """Widen the rules that stopped a run by what it saw, and write down who said so and why."""
-    import getpass
-
     from nightgate.contracts.accepting import Reason, chosen_places
     from nightgate.contracts.accepting import accept as widened
+    from nightgate.contracts.suites import parse_suite
     from nightgate.contracts.writing import replace_suite
     from nightgate.definition.model import Definition
     from nightgate.windows import window_of
@@ -51,12 +52,13 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     record = read_record(place.store, arguments.model, arguments.run)
     gate = _stopped(record)
     path = place.contracts_of(record.model) / f"{gate.boundary}.json"
-    before = path.read_text(encoding="utf-8")
+    before = _now(place, record.model, gate.boundary)
+    then = parse_suite(json.loads(place.store.read(f"contracts/{gate.sha256}.json")), place=path.name)
     failed = gate_note(place.store, record, gate.boundary)["result"]["results"]
-    reason = Reason(record.run, getpass.getuser(), datetime.now(UTC).isoformat(timespec="seconds"), arguments.reason.strip())
+    reason = Reason(record.run, user(), datetime.now(UTC).isoformat(timespec="seconds"), arguments.reason.strip())
     with place.store.local_copy(_data(place, record, gate)) as data:
         night = window_of(Definition.model_validate_json(json.dumps(record.definition)), date.fromisoformat(record.as_of)).end
-        after, changes = widened(path, data, chosen_places(failed, arguments.checks), reason, now=night)
+        after, changes = widened(path, then, data, chosen_places(failed, arguments.checks), reason, now=night)
     replace_suite(path, after)
     changed = _difference(before, after, path.name, f"{path.name}, accepted")
     again = f"nightgate run {record.model} --as-of {record.as_of}"
@@ -146,10 +148,9 @@ def _now(place: Settings, model: str, boundary: str) -> str:
 def _accepted(place: Settings, model: str) -> list[dict[str, Any]]:
     found = []
     for path in sorted(place.contracts_of(model).glob("*.json")):
-        for number, each in enumerate(json.loads(path.read_text(encoding="utf-8")).get("expectations", [])):
-            own = (each.get("meta") or {}).get("nightgate") or {}
-            found += [{"boundary": path.stem, "place": f"expectations[{number}]", "type": each.get("type"), **one}
-                      for one in own.get("accepted", [])]
+        for each in read_suite(path).checks:
+            accepted = (each.meta.get("nightgate") or {}).get("accepted", [])
+            found += [{"boundary": path.stem, "place": each.place, "type": each.type, **one} for one in accepted]
     return sorted(found, key=lambda each: str(each["at"]))
 
 

@@ -161,6 +161,8 @@ def _figure(record: RunRecord) -> str:
 
 def _took(record: RunRecord) -> str:
     """Return the time from the start of a run to its end."""
+    if not record.finished:
+        return "–"
     return f"{(datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)).total_seconds():,.0f} s"
 
 

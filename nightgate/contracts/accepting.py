@@ -1,6 +1,5 @@
 """Accepting what a contract stopped: just the rules that failed are widened, by what was seen, and no further."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from nightgate.contracts.forms import Figures, Grouped, Quantiles, RowRule, Shap
 from nightgate.contracts.gate import CheckResult, form_of
 from nightgate.contracts.mistakes import FILE
 from nightgate.contracts.opening import Opened, opened
-from nightgate.contracts.suites import Check, known_expectations, number_of, read_suite
+from nightgate.contracts.suites import Check, Suite, current_form, known_expectations, number_of, read_suite
 from nightgate.contracts.values import at, bound_of, counted_from_night, is_in
 from nightgate.contracts.writing import as_text, outward
 from nightgate.errors import UsageError
@@ -43,17 +42,19 @@ class Change:
     after: dict[str, Any]
 
 
-def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason, *, now: datetime) -> tuple[str, tuple[Change, ...]]:
-    """Return the text of a suite that the data keep, and what changed. `places` are of rules that the data do not keep.
+def accept(path: Path, run: Suite, data: Path, places: Sequence[str], reason: Reason, *, now: datetime) -> tuple[str, tuple[Change, ...]]:
+    """Return the text of a suite's file that the data keep, and what changed. `places` are of rules that the data do not keep in
+    `run`, the suite as it was then; `now` is the night that its bounds counted from.
 
-    `now` is the night that the run's bounds counted from.
-    Raises UsageError when widening cannot help: a missing column, a wrong type, a rule that no row keeps.
+    Raises UsageError when widening cannot help: a missing column, a wrong type, a rule that no row keeps, one that was changed since.
     """
-    checks = {each.place: each for each in read_suite(suite).checks}
-    unknown = [place for place in places if place not in checks]
+    suite = read_suite(path)
+    checks, then = ({each.place: each for each in one.checks} for one in (suite, run))
+    unknown = [place for place in places if place not in checks or _asked(checks[place]) != _asked(then[place])]
     if unknown:
-        raise UsageError(f"{suite.name} has no {unknown[0]} any more.", remedy="The contract was changed since that run; run again first.")
-    whole: dict[str, Any] = json.loads(suite.read_text(encoding="utf-8"))
+        raise UsageError(f"{unknown[0]} of {path.name} is not what it was in that run.",
+                         remedy="The contract was changed since; run again first.")
+    whole = current_form(suite)
     changes = []
     with opened(data) as rows:
         for place in places:
@@ -61,10 +62,14 @@ def accept(suite: Path, data: Path, places: Sequence[str], reason: Reason, *, no
             before, after = dict(written["kwargs"]), {**written["kwargs"], **_widened(checks[place], rows, now)}
             after = {key: value for key, value in after.items() if value is not None}
             written["kwargs"] = after
-            own = written.setdefault("meta", {}).setdefault("nightgate", {})
+            own = written["meta"].setdefault("nightgate", {})
             own.setdefault("accepted", []).append({**asdict(reason), "before": before})
             changes.append(Change(place, before, after))
     return as_text(whole), tuple(changes)
+
+
+def _asked(check: Check) -> tuple[object, ...]:
+    return check.type, dict(check.arguments), check.condition
 
 
 def _widened(check: Check, data: Opened, now: datetime) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
             kept.setdefault(_subject(rule), []).append(rule)
     rules = [one for rule in new["expectations"] for one in kept.pop(_subject(rule), [rule])]
     rules += itertools.chain(*kept.values())
-    before = old["meta"].get("nightgate", {})
+    before = old["meta"].get("nightgate") or {}
     own = {**new["meta"]["nightgate"], **{key: before[key] for key in ("columns", "quarantine") if key in before}}
     return {**new, "expectations": rules, "meta": {**new["meta"], "nightgate": own}}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nightgate.contracts.conditions import identifier, literal
 from nightgate.contracts.families import Types
 from nightgate.errors import DataUnusable, FileMissing
+from nightgate.headers import names_nothing, numbered
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -95,13 +96,18 @@ def _count(connection: "DuckDBPyConnection", view: str) -> int:
 
 
 def _as_parquet(connection: "DuckDBPyConnection", path: Path, scratch: Path) -> Path:
-    """Convert a CSV file, read twice: a type is one that all its values have, not the first few thousand."""
+    """Convert a CSV file, read twice: a type is one that all its values have, not the first few thousand.
+
+    A file without a line of names is known, and its columns named, as a model's source is.
+    """
     made = scratch / "data.parquet"
     missing, source = ", ".join(map(literal, MISSING)), literal(str(path))
-    first = connection.execute(f"SELECT * FROM read_csv({source}, header=false, all_varchar=true) LIMIT 1").fetchall()
-    names = ", ".join(map(literal, _named([*first[0]] if first else [])))
-    connection.execute(f"COPY (SELECT * FROM read_csv({source}, nullstr=[{missing}], sample_size=-1, header=true, names=[{names}])) "
-                       f"TO {literal(str(made))} (FORMAT parquet)")
+    lines = f"SELECT * FROM read_csv({source}, header=false, all_varchar=true) LIMIT 2"
+    first = [list(row) for row in connection.execute(lines).fetchall()]
+    nameless = len(first) > 1 and names_nothing(*([str(value or "") for value in row] for row in first))
+    names = ", ".join(map(literal, numbered(len(first[0])) if nameless else _named(first[0] if first else [])))
+    connection.execute(f"COPY (SELECT * FROM read_csv({source}, nullstr=[{missing}], sample_size=-1, header={not nameless}, "
+                       f"names=[{names}])) TO {literal(str(made))} (FORMAT parquet)")
     return made
 
 

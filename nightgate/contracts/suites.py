@@ -59,6 +59,12 @@ class Suite:
     """Where the files are that its rules name."""
 
     @property
+    def columns(self) -> Mapping[str, Any] | None:
+        """The types that columns keep from night to night, by their names; None where none were decided."""
+        found: Mapping[str, Any] | None = (self.meta.get("nightgate") or {}).get("columns")
+        return found
+
+    @property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest() if self.content else ""
 
@@ -103,6 +109,15 @@ def parse_suite(value: Any, *, place: str, content: bytes = b"") -> Suite:
     own = (value.get("meta") or {}).get("nightgate") or {}
     return Suite(str(value.get("name") or value.get("expectation_suite_name") or place), tuple(checks), value.get("meta") or {},
                  content, float(own.get("quarantine", 0.0)))
+
+
+def current_form(suite: Suite) -> dict[str, Any]:
+    """Return a suite's JSON as the current version of the library writes it, whichever wrote it."""
+    value: dict[str, Any] = json.loads(suite.content)
+    rules = [{"type": type_of(each), **{key: item for key, item in each.items() if key not in ("type", "expectation_type", "meta")},
+              "meta": each.get("meta") or {}} for each in value["expectations"]]
+    rest = {key: item for key, item in value.items() if key not in ("expectation_suite_name", "name", "expectations", "meta")}
+    return {"name": suite.name, **rest, "expectations": rules, "meta": value.get("meta") or {}}
 
 
 def number_of(place: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from nightgate.addresses import holds_secret, shown
 from nightgate.definition.model import METRICS_OF, Definition
 from nightgate.errors import DefinitionError, FileMissing, bounded
 
@@ -68,8 +69,22 @@ def load_definition(path: Path, overrides: dict[str, str] | None = None) -> Defi
     if definition is not None and definition.name != path.stem:
         mistakes.append(Mistake("name", f"`{definition.name}`", f"the file's own name, `{path.stem}`"))
     if mistakes or definition is None:
-        raise _refused(path, [_placed(mistake, text) for mistake in mistakes])
+        raise _refused(path, [_placed(mistake, text) for mistake in mistakes], overridden=bool(overrides))
     return definition
+
+
+def understood(path: Path) -> Definition | None:
+    """Return what is well formed in a definition that has mistakes, so that the rest can be checked too; None if that is too little."""
+    try:
+        values: dict[str, Any] | None = tomllib.loads(_text(path))
+    except (tomllib.TOMLDecodeError, DefinitionError):
+        return None
+    while values is not None:
+        try:
+            return Definition.model_validate(values)
+        except ValidationError as error:
+            values = _without(values, error.errors())
+    return None
 
 
 def parse_definition(values: dict[str, Any]) -> tuple[Definition | None, list[Mistake]]:
@@ -90,6 +105,9 @@ def contradictions(definition: Definition) -> list[Mistake]:
         found.append(Mistake("window.days", "no event time", "a model with `time`", "Name the column of event time."))
     if definition.source.query is not None and "://" not in definition.source.data:
         found.append(Mistake("source.query", f"a query beside `{definition.source.data}`", "an SQLAlchemy URL in data"))
+    if holds_secret(definition.source.data):
+        found.append(Mistake("source.data", f"`{shown(definition.source.data)}`, with a secret in it",
+                             "one that is left to the environment", "Write it as `${NAME}` and set NAME where the run starts."))
     return found
 
 
@@ -121,6 +139,12 @@ def _of_columns(definition: Definition) -> list[Mistake]:
              if definition.target in names]
     if definition.time is not None and definition.time in (*privacy.mask, *privacy.drop):
         found.append(Mistake("privacy", f"the event time `{definition.time}`", "other columns: it must stay a date"))
+    found += [Mistake("entity", f"`{name}`, {role}", "another column") for role, name in (("the target", definition.target),
+              ("the event time", definition.time)) if name in definition.entity]
+    found += [Mistake("privacy.mask", f"the target `{definition.target}`", "other columns: what is predicted must stay known")
+              ] if definition.target in privacy.mask else []
+    found += [Mistake("columns", f"`{name}` in both exclude and allow", "one of the two")
+              for name in sorted({*columns.exclude} & {*columns.allow})]
     found += [Mistake("privacy", f"`{name}` in both drop and mask", "one of the two")
               for name in sorted({*privacy.drop} & {*privacy.mask})]
     kinds = {"numeric": columns.numeric, "categorical": columns.categorical, "date": columns.date, "text": columns.text}
@@ -139,11 +163,11 @@ def _text(path: Path) -> str:
         raise _refused(path, [Mistake("(file)", f"bytes that are not UTF-8 at {error.start}", "UTF-8")]) from None
 
 
-def _refused(path: Path, mistakes: list[Mistake]) -> DefinitionError:
+def _refused(path: Path, mistakes: list[Mistake], *, overridden: bool = False) -> DefinitionError:
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     lines = "\n".join(f"  {mistake}" for mistake in mistakes)
-    return DefinitionError(f"{path.parent.name}/{path.name} has {count}:\n{lines}",
-                           remedy=f"Mend the file (or what --set says), then `nightgate check {path.stem}`.",
+    return DefinitionError(f"{path.parent.name}/{path.name}{' with what --set says' if overridden else ''} has {count}:\n{lines}",
+                           remedy=f"{'Change --set' if overridden else 'Mend the file'}, then `nightgate check {path.stem}`.",
                            details={"mistakes": [asdict(mistake) for mistake in mistakes]})
 
 

@@ -1,7 +1,7 @@
 """The definition of a model: what `models/<name>.toml` may say."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -164,16 +164,20 @@ class Schedule(Strict):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError):
-            raise ValueError("unknown time zone; write it as in `Europe/Berlin` or `UTC`") from None
+            raise ValueError("a time zone such as `Europe/Berlin` or `UTC`") from None
         return value
 
     @field_validator("cron")
     @classmethod
     def _five_fields(cls, value: str) -> str:
-        from croniter import croniter
+        from croniter import CroniterBadDateError, croniter
 
         if len(value.split()) != 5 or not croniter.is_valid(value):
-            raise ValueError("not a cron line; five fields, such as `0 2 * * *` for 02:00 every night")
+            raise ValueError("five fields of cron, such as `0 2 * * *` for 02:00 every night")
+        try:
+            croniter(value, datetime(2024, 1, 1)).get_next(datetime)  # a leap year: 29 February comes
+        except CroniterBadDateError:
+            raise ValueError("a cron line with a date that comes, such as `0 2 * * *` for 02:00 every night") from None
         return value
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FEWEST_ROWS = 30
 """Rows on which champion and challenger are compared at least; fewer decide nothing."""
 
+FEWEST_OF_A_CLASS = 5
+
 
 @dataclass(frozen=True)
 class Rival:
@@ -94,10 +96,10 @@ def evaluate(definition: Definition, table: Table, split: Split, *, challenger: 
 
 def _against(definition: Definition, mine: Scored, theirs: Scored) -> tuple[dict[str, Interval] | None, Comparison | None, str]:
     """Return the champion's figures and the comparison on rows it has not seen, or why there is none."""
-    rows, classes = len(mine.target), len(np.unique(mine.target))
-    if rows < FEWEST_ROWS or (definition.task != "regression" and classes < 2):
-        return None, None, (f"Only {rows} held-out rows of {classes} classes were not used to train it; "
-                            f"at least {FEWEST_ROWS} of every class are needed.")
+    rows, counts = len(mine.target), np.unique(mine.target, return_counts=True)[1]
+    if rows < FEWEST_ROWS or (definition.task != "regression" and (len(counts) < 2 or min(counts) < FEWEST_OF_A_CLASS)):
+        return None, None, (f"Only {rows} held-out rows of {len(counts)} classes were not used to train it; "
+                            f"at least {FEWEST_ROWS}, and {FEWEST_OF_A_CLASS} of each class, are needed.")
     comparison = compare(definition.metric, mine, theirs, level=definition.promotion.nightly_level, seed=definition.training.seed)
     return measure(theirs, definition.training.seed), comparison, ""
 

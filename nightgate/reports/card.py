@@ -1,5 +1,8 @@
 """The model card: what a person who relies on a model must know (Mitchell et al., Model Cards, FAT* 2019)."""
 
+import math
+from collections.abc import Mapping, Sequence
+
 from nightgate.records import RunRecord
 from nightgate.reports.document import Document, Facts, Heading, Paragraph, Part, Table
 from nightgate.reports.retraining import interval
@@ -38,9 +41,15 @@ def limits(record: RunRecord) -> list[str]:
     if record.definition.get("time") is None:
         found.append("Rows have no event time: how the model ages was not measured.")
     error = evaluation.get("calibration_error")
-    if error is not None and error > 0.05:
+    if error is not None and error > max(0.05, 2 * _chance(evaluation.get("curves", {}).get("calibration") or [])):
         found.append(f"Probabilities are off by {error:.2g} on average: use them to rank, not as shares.")
     return [*found, *record.warnings]
+
+
+def _chance(bins: Sequence[Mapping[str, float]]) -> float:
+    """Return the calibration error that a perfect model shows by chance: the mean distance of a binomial share from its own."""
+    rows = sum(each["rows"] for each in bins)
+    return sum(each["rows"] / rows * math.sqrt(2 / math.pi * each["predicted"] * (1 - each["predicted"]) / each["rows"]) for each in bins)
 
 
 def _data(record: RunRecord) -> str:

@@ -1,25 +1,19 @@
 """Where rows come from: files, databases, scikit-learn's data and the simulated stream, as chunks of bounded size."""
 
-import os
-import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import unquote
 
 import pyarrow as pa
 
+from nightgate.addresses import expanded, shown
 from nightgate.definition.model import Source
-from nightgate.errors import DataUnusable, DefinitionError
+from nightgate.errors import DataUnusable
 
 CHUNK_ROWS = 131_072
 MOST_COLUMNS = 10_000
 """Wider tables are refused: every later stage works column by column."""
 
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):([^@]*)@")
-_TOKEN = re.compile(r"(?<=https://)[^/@:?\s]+@")
-_SECRET_ARGUMENT = re.compile(r"(?i)([?&;][^=&;\s]*(?:password|passwd|pwd|token|secret|key|sig|credential|auth)[^=&;\s]*=)[^&;\s]*")
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def read_chunks(source: Source, root: Path, *, start: datetime | None = None,
@@ -104,25 +98,3 @@ def named(found: list[str], place: str) -> list[str]:
         raise DataUnusable(f"{place} has columns that begin with `nightgate_`: {', '.join(reserved[:5])}.",
                            remedy="Such names are Nightgate's own; rename them in the source.")
     return names
-
-
-def expanded(data: str) -> str:
-    """Put environment variables in the place of `${NAME}`; raise DefinitionError for one that is not set."""
-    absent = [name for name in _VARIABLE.findall(data) if name not in os.environ]
-    if absent:
-        raise DefinitionError(f"source.data names an environment variable that is not set: {', '.join(absent)}.",
-                              remedy=f"Set it where the run starts: export {absent[0]}=…")
-    return _VARIABLE.sub(lambda match: os.environ[match[1]], data)
-
-
-def shown(data: str) -> str:
-    """Return an address as it may be shown: without a password, a token or a key."""
-    return _SECRET_ARGUMENT.sub(r"\1***", _TOKEN.sub("***@", _PASSWORD.sub(r"\1:***@", data)))
-
-
-def without_secrets(text: str, address: str) -> str:
-    """Take an address's password out of a text that a driver wrote."""
-    for match in _PASSWORD.finditer(address):
-        for secret in {match[2], unquote(match[2])} - {""}:
-            text = text.replace(secret, "***")
-    return shown(text)

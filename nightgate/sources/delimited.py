@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from nightgate.definition.model import Source
 from nightgate.errors import DataUnusable, DefinitionError
+from nightgate.headers import names_nothing, numbered
 from nightgate.sources.types import UNTYPED
 
 SEPARATORS = (",", ";", "\t", "|", " ")
@@ -86,7 +87,10 @@ class _WrongRows:
     def note(self, row: "object") -> str:
         self.count += 1
         if len(self.examples) < 3:
-            number, values = getattr(row, "number", None), getattr(row, "actual_columns", 0)
+            try:
+                number, values = getattr(row, "number", None), getattr(row, "actual_columns", 0)
+            except UnicodeDecodeError:  # the row itself cannot be read
+                number, values = None, "bytes that are no text"
             self.examples.append(f"line {number} has {values}" if number else f"one has {values}")
         return "skip"
 
@@ -129,9 +133,8 @@ def layout(head: str, separator: str | None, header: bool | None = None) -> tupl
     if not lines:  # a quote that is never closed; the parser tells
         return chosen, head.split("\n", 1)[0].split(chosen), 1
     below = lines[1] if len(lines) > 1 else lines[0]
-    above = any(_is_number(name) and _is_number(value) for name, value in zip(lines[0], below, strict=False))
-    if header is False or (header is None and above):
-        return chosen, [f"column_{number}" for number in range(1, len(lines[0]) + 1)], 0
+    if header is False or (header is None and names_nothing(lines[0], below)):
+        return chosen, numbered(len(lines[0])), 0
     return chosen, lines[0], 1
 
 
@@ -145,14 +148,6 @@ def _lines(head: str, separator: str) -> list[list[str]]:
         return [line for line in itertools.islice(csv.reader(io.StringIO(head), delimiter=separator), 50) if line]
     except csv.Error:
         return []
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value.strip().replace(",", "."))
-    except ValueError:
-        return False
-    return True
 
 
 def _told(error: Exception, place: str, encoding: str) -> DataUnusable:

@@ -12,9 +12,10 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from nightgate.addresses import shown
 from nightgate.definition.model import Source
 from nightgate.errors import DataUnusable, DefinitionError, FileMissing, NightgateError, SourceUnavailable
-from nightgate.sources import CHUNK_ROWS, shown
+from nightgate.sources import CHUNK_ROWS
 from nightgate.sources.delimited import read_delimited
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class File:
     @property
     def parts(self) -> dict[str, str]:
         """Return what the names of its folders say, as in `day=2026-01-31/part-0.parquet`."""
-        return {unquote(name): unquote(value) for name, value in _PART.findall(self.place)}
+        return {unquote(name): unquote(value) for name, value in _PART.findall(self.place.partition("?")[0])}
 
 
 def read_files(source: Source, data: str, root: Path) -> Iterator[pa.Table]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from nightgate.addresses import shown, without_secrets
 from nightgate.errors import DataUnusable, DefinitionError, FileMissing, NightgateError, SourceUnavailable
-from nightgate.sources import CHUNK_ROWS, shown, without_secrets
+from nightgate.sources import CHUNK_ROWS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -106,7 +107,7 @@ def _told(error: "SQLAlchemyError", url: str) -> NightgateError:
     from sqlalchemy import exc
 
     reason = without_secrets(str(getattr(error, "orig", None) or error), url).strip().splitlines()[0]
-    if isinstance(error, exc.DataError):
+    if isinstance(error, exc.DataError) or "overflow" in reason:
         return DataUnusable(f"{shown(url)}: the query failed on a value: {reason}.",
                             remedy="Mend the data or the query.")
     if isinstance(error, exc.ProgrammingError | exc.NotSupportedError | exc.ArgumentError | exc.StatementError) and (

@@ -1,16 +1,19 @@
 """Every command: one JSON value on success and on failure, the right exit code, and what it says."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nightgate.cli import changing
-from nightgate.cli.main import parser
+from nightgate.cli.main import finite, parser
 from nightgate.nights import night
-from nightgate.records import read_record
+from nightgate.records import read_record, write_record
 from nightgate.registry import reconcile
-from nightgate.releases import champion_of, point, read_pointer, versions
+from nightgate.releases import champion_of, point, promote, read_pointer, versions
 from nightgate.settings import Settings
 from tests.commands import said, shown
 from tests.projects import copied, people, project, run_plainly
@@ -202,3 +205,68 @@ def test_check_knows_an_estimators_parameters(place: Settings, capsys: pytest.Ca
     for _ in range(2):  # the second time from the cache
         mistakes = " ".join(said(capsys, "check", "credit")[1]["files"][0]["mistakes"])
         assert "did you mean `max_depth`" in mistakes and "`models.none` cannot be imported" in mistakes
+
+
+def test_rollback_refuses_a_run_that_did_not_come_through(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    write_record(place.store, replace(read_record(place.store, "credit", 1), verdict="failed"))
+
+    code, value = said(capsys, "rollback", "credit", "--to", "1")
+
+    assert code == 2 and "did not come through all gates" in value["error"]["message"] and champion_of(place, "credit") == 2
+
+
+@pytest.mark.parametrize("content", [None, b"{"])
+def test_rollback_makes_a_lost_or_torn_pointer_anew(content: bytes | None, place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    place.store.remove("releases/credit/champion.json")
+    if content is not None:
+        place.store.write("releases/credit/champion.json", content)
+
+    code, _ = said(capsys, "rollback", "credit", "--to", "1")
+
+    assert code == 0 and champion_of(place, "credit") == 1
+
+
+def test_promoting_a_version_again_keeps_the_way_back(place: Settings) -> None:
+    promote(place.store, "credit", 2, as_of="2026-01-01", why="again")
+
+    pointer = read_pointer(place.store, "credit")
+    assert pointer is not None and (pointer.version, pointer.previous) == (2, 1)
+
+
+def test_history_says_what_serves_and_shows_the_others_beside_a_damaged_record(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "rollback", "credit", "--to", "1")
+    place.store.write("runs/credit/2/record.json", b"{")
+
+    code, value = said(capsys, "history", "credit")
+
+    assert code == 0 and value["champion"] == 1 and [run["verdict"] for run in value["runs"]] == ["failed", "promoted"]
+    assert "rolled back from run 2" in shown(capsys, "history", "credit")
+
+
+def test_check_tells_what_is_wrong_in_the_rest_of_a_broken_definition(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.models / "credit.toml"
+    path.write_text(path.read_text().replace("search = { C", "parameters = { solvr = 1 }\nsearch = { C") + "\n[windw]\ndays = 3\n")
+
+    _, value = said(capsys, "check", "credit")
+
+    told = "\n".join(value["files"][0]["mistakes"])
+    assert "windw" in told and "solvr" in told
+
+
+def test_a_short_name_that_is_not_for_the_task_is_told_by_check(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.models / "credit.toml"
+    path.write_text(path.read_text().replace('estimator = "logistic"', 'estimator = "linear"'))
+
+    code, value = said(capsys, "check", "credit")
+
+    assert code == 2 and "`linear` is not for a binary model" in value["files"][0]["mistakes"][0]
+
+
+def test_numbers_that_json_lacks_become_null() -> None:
+    assert finite({"a": [1.5, float("inf"), float("nan")], "b": "x"}) == {"a": [1.5, None, None], "b": "x"}
+
+
+def test_a_reader_that_leaves_is_no_fault(place: Settings) -> None:
+    ended = subprocess.run(f"{sys.executable} -m nightgate schema | head -c 10", shell=True, cwd=place.root, capture_output=True, text=True)
+
+    assert ended.stdout == "{\n  \"$defs" and ended.stderr == ""

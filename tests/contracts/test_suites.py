@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nightgate.contracts.conditions import parse_condition
-from nightgate.contracts.suites import known_expectations, parse_suite, read_suite
+from nightgate.contracts.suites import current_form, known_expectations, parse_suite, read_suite
 from nightgate.errors import FileMissing, SuiteError
 
 TITANIC = Path(__file__).resolve().parents[3] / "shared/data/gx_titanic/suite_titanic_warning.json"
@@ -107,7 +107,8 @@ def test_conditions_become_quoted_sql(text: str, sql: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "x >", "x.to_csv('f')", "__import__('os').system('x')", "x > 3; DROP TABLE data", "@x > 1",
-                                  "x > 3 + 1", "x +", "x > 3 --", "x in ()", "a" * 3_000, 3])
+                                  "x > 3 + 1", "x +", "x > 3 --", "x in ()", "a" * 3_000, 3, "(" * 400 + "x > 3" + ")" * 400,
+                                  "not " * 400 + "x > 3"])
 def test_anything_else_is_no_condition(text: object) -> None:
     with pytest.raises(SuiteError):
         parse_condition(text)
@@ -171,3 +172,12 @@ def test_a_set_of_a_million_values_belongs_into_a_file() -> None:
     rule = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "x", "value_set": [*range(1_000_000)]}}
     with pytest.raises(SuiteError, match=r"1,000,000 values; at most 100,000 stand in a suite, more in a file"):
         parse_suite({"name": "s", "expectations": [rule], "meta": {}}, place="s")
+
+
+def test_a_suite_of_any_version_is_given_in_the_current_form(tmp_path: Path) -> None:
+    old = {"expectation_suite_name": "s", "expectations": [{"expectation_type": "expect_column_to_exist", "kwargs": {"column": "x"}, "meta": None}]}
+    (tmp_path / "raw.json").write_text(json.dumps(old))
+
+    found = current_form(read_suite(tmp_path / "raw.json"))
+
+    assert found == {"name": "s", "expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": "x"}, "meta": {}}], "meta": {}}

@@ -72,12 +72,30 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     ('[columns]\nexclude = ["class"]', "columns.exclude"),
     ('[privacy]\ndrop = ["a"]\nmask = ["a"]', "privacy"),
     ('[columns]\nnumeric = ["a"]\ntext = ["a"]', "columns.text"),
+    ('[columns]\nexclude = ["a"]\nallow = ["a"]', "columns"),
+    ('[privacy]\nmask = ["class"]', "privacy.mask"),
+    ('entity = "class"', "entity"),
+    ('[schedule]\ncron = "0 2 31 2 *"', "schedule.cron"),
+    ('[promotion]\nfalse = "0 % a month"', "promotion.false"),
     ('[candidates.a]\nestimator = "logistc"', "candidates.a.estimator")])
 def test_what_contradicts_itself_is_told(tmp_path: Path, line: str, key: str) -> None:
     text = 'name = "credit"\ntask = "multiclass"\ntarget = "class"\nSOURCE\n'.replace("SOURCE", line if "[" not in line else "")
     text += '[source]\ndata = "german.csv"\n' + (line if "[" in line else "")
 
     assert key in mistakes_of(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(("data", "secret"), [
+    ("postgresql://u:pass@h/db", True), ("postgresql://u:${PW}@h/db", False), ("postgresql://u@h/db", False), ("https://tok@h/a.csv", True),
+    ("https://h/a.csv?X-Amz-Signature=abc", True), ("https://h/a.csv?sig=${SIG}", False), ("https://h/a.csv?key=german", False)])
+def test_a_secret_must_be_left_to_the_environment(tmp_path: Path, data: str, secret: bool) -> None:
+    path = written(tmp_path, f'name = "credit"\ntask = "regression"\ntarget = "class"\n[source]\ndata = "{data}"\n')
+
+    if secret:
+        told = str(mistakes_of(path))
+        assert "source.data" in told and "pass@" not in told and "abc" not in told and "tok@" not in told
+    else:
+        assert load_definition(path).source.data == data
 
 
 def test_a_good_definition_is_read_and_overridden(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from nightgate.errors import ContractBroken, LeakFound, ModelBusy
-from nightgate.records import read_record, run_numbers
+from nightgate.records import history, read_record, run_numbers
 from nightgate.releases import champion_of
 from nightgate.runs import holder_of, lease
 from nightgate.settings import Settings
@@ -180,3 +181,66 @@ def test_interrupted_run_leaves_nothing_behind(place: Settings, prefect_api: str
     assert record.verdict == "failed"
     assert holder_of(place.registry, "credit") is None
     assert flow_run_states(record.run_id)[0] not in ("Running", "Pending")
+
+
+def test_ctrl_c_reaches_the_run_and_not_the_embedded_server(place: Settings, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment |= {"NIGHTGATE_PROJECT": str(place.root), "PREFECT_HOME": str(tmp_path / "prefect")}
+    begun = subprocess.Popen([sys.executable, "-m", "nightgate", "run", "credit", "--json"], cwd=place.root, env=environment, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    wait_for(Path(place.store_url) / "runs/credit/1/notes/collect.json", begun)
+    os.killpg(begun.pid, signal.SIGINT)  # as a terminal does
+    _, told = begun.communicate()
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
+        states = [kind for kind, in database.execute("SELECT state_type FROM flow_run")]
+    assert begun.returncode == 130 and "connection attempts failed" not in told
+    assert states and not {"RUNNING", "PENDING"} & set(states)
+
+
+def test_every_stage_keeps_its_result_for_a_run_that_goes_on(place: Settings, prefect_api: str) -> None:
+    from prefect.settings import get_current_settings
+
+    record = retrain()
+
+    results = get_current_settings().results.local_storage_path
+    kept = {path.name.partition(f"-credit-{record['run']}-")[0] for path in Path(results).iterdir() if "-credit-" in path.name}
+    assert kept >= {"collect", "gate", "engineer", "train", "evaluate", "decide", "release", "report"}
+
+
+def test_a_run_that_ended_without_a_word_is_told_by_the_next_one(place: Settings, prefect_api: str) -> None:
+    begun = command(place, prefect_api, "run", "credit")
+    wait_for(Path(place.store_url) / "runs/credit/1/notes/collect.json", begun)
+    begun.send_signal(signal.SIGKILL)
+    begun.wait()
+
+    retrain(overrides={"training.seed": "7"})
+
+    assert [(record.run, record.verdict) for record in history(place.store, "credit")] == [(1, "failed"), (2, "promoted")]
+    assert "ended without a word" in read_record(place.store, "credit", 1).reason
+
+
+def test_rows_that_the_features_gate_sets_aside_keep_champion_and_challenger_on_the_same_rows(place: Settings) -> None:
+    first = retrain()
+    path = place.contracts_of("credit") / "features.json"
+    suite = json.loads(path.read_text())
+    suite["meta"]["nightgate"]["quarantine"] = 0.2
+    suite["expectations"].append({"type": "expect_column_values_to_be_between", "kwargs": {"column": "age", "min_value": 20, "max_value": 76}})
+    path.write_text(json.dumps(suite))
+
+    second = retrain()
+
+    figures = {who: second["metrics"][who]["auc"]["value"] for who in ("challenger", "champion")}
+    assert second["gates"][1]["quarantined"] > 10
+    assert abs(figures["champion"] - first["metrics"]["challenger"]["auc"]["value"]) < 0.05
+    assert second["verdict"] == "kept"
+
+
+def test_a_column_that_is_excluded_later_leaves_the_champion_comparable(place: Settings) -> None:
+    retrain()
+    definition = place.models / "credit.toml"
+    definition.write_text(definition.read_text().replace("[training]", '[columns]\nexclude = ["age"]\n\n[training]'))
+
+    record = retrain()
+
+    assert record["verdict"] in ("kept", "promoted") and record["metrics"]["champion"] is not None

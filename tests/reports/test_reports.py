@@ -113,9 +113,11 @@ def test_a_run_that_stopped_early_is_told_whole(record: RunRecord) -> None:
 
 def test_what_only_looks_odd_is_told(record: RunRecord) -> None:
     odd = replace(record, warnings=["`age`: looks odd"], champion_before=1, metrics={**record.metrics, "champion": record.metrics["challenger"]},
-                  evaluation={**record.evaluation, "unscored": "its release was made by another version"})
+                  evaluation={**record.evaluation, "unscored": "its release was made by another version", "promised": 0.9})
+    unscored = replace(odd, decision={**record.decision, "comparison": None, "rule": "unscored"})
 
     assert "`age`: looks odd" in markdown(report(odd)) and "another version" in markdown(report(odd))
+    assert "A shuffled split would have promised auc 0.9000" in markdown(report(unscored))
     assert "`age`: looks odd" in markdown(summary(odd, None)) and "champion 1" in markdown(summary(odd, None))
 
 

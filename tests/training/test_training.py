@@ -47,7 +47,7 @@ def frame(rows: int = 400, seed: int = 0, task: str = "binary") -> pd.DataFrame:
     made.loc[::17, "b"], made.loc[::19, "c"] = np.nan, None
     made["t"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(random.integers(0, 10_000, rows), unit="m")
     made[ROW] = random.integers(0, 2**63, rows).astype(np.uint64)
-    made[GROUP] = made[ROW] // 3 if rows < 0 else made[ROW]
+    made[GROUP] = made[ROW]
     return made
 
 
