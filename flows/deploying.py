@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import Flow, get_client
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
@@ -16,6 +17,7 @@ from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
+from flows.automating import automate
 from flows.monitoring import monitoring
 from flows.retraining import retraining
 from flows.scoring import scoring
@@ -39,6 +41,12 @@ def deployments(place: Settings, pool: str | None = None) -> list[RunnerDeployme
         cron = Cron(schedule.cron, timezone=schedule.timezone)
         made += [_deployment(place, flow, model, pool, schedule=cron, paused=(flow, model) in paused) for flow in NIGHTLY]
     return made
+
+
+def on_demand(made: Sequence[RunnerDeployment]) -> UUID:
+    """Write the retraining that takes any model to the server; return its id."""
+    deployment = next(each for each in made if (each.flow_name, each.name) == ("retraining", ON_DEMAND))
+    return cast("UUID", deployment.apply())
 
 
 def forget(place: Settings) -> list[str]:
@@ -66,6 +74,7 @@ def deploy(place: Settings, pool: str) -> dict[str, list[str]]:
     made = deployments(place, pool)
     for each in made:
         each.apply()
+    automate(place, on_demand(made))
     return {"deployed": [f"{each.flow_name}/{each.name}" for each in made], "removed": forget(place)}
 
 

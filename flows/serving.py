@@ -2,10 +2,13 @@
 
 from prefect import serve
 
-from flows.deploying import deployments, forget
+from flows.automating import automate
+from flows.deploying import deployments, forget, on_demand
 from nightgate.settings import settings
 
 if __name__ == "__main__":
     place = settings()
     forget(place)
-    serve(*deployments(place), pause_on_shutdown=False, limit=2)
+    made = deployments(place)
+    automate(place, on_demand(made))
+    serve(*made, pause_on_shutdown=False, limit=2)

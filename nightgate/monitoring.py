@@ -1,12 +1,13 @@
 """Monitoring of a model: what it sees now against what its champion was trained on, night by night."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,40 +19,122 @@ from nightgate.contracts.suites import read_suite
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.drift.comparing import Compared
-from nightgate.drift.policy import PREDICTION, compare, worse_of
+from nightgate.drift.performance import Performance, Promise, perform
+from nightgate.drift.policy import PREDICTION, ColumnDrift, compare, worse_of
 from nightgate.drift.profile import NO_TIME, Profile, Source, of_file, of_table, scan, total
 from nightgate.drift.reference import WEEK, Reference, learn
+from nightgate.drift.sketches import name_of
 from nightgate.errors import FileMissing
-from nightgate.records import run_key
-from nightgate.releases import champion_of, read_manifest
+from nightgate.evaluation.metrics import Scored
+from nightgate.records import Interval, run_key
+from nightgate.releases import Manifest, champion_of, read_manifest
 from nightgate.scoring import BLOCK, load_scorer
 from nightgate.settings import Settings
+from nightgate.wording import figure
 
-PROFILE = "profile.json.gz"
+PROFILE, PROMISE = "profile.json.gz", "promise.json"
+"""What a run writes for monitoring, beside its record."""
+
+PERFORMANCE = "(performance)"
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What a model saw: its rows with the predictions, where they come from, and the column that tells their time."""
+    """What a model saw: blocks of rows with the predictions (None where none could be made), and the column that tells their time."""
 
-    source: Source
+    blocks: Callable[[], Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]]
     time: str | None
     told: str
 
 
-def compare_model(settings: Settings, model: str, *, as_of: date | None = None) -> tuple[Reference, Compared]:
-    """Compare what a model saw in the last week, and in its last night, with its champion's reference; return both.
+@dataclass(frozen=True)
+class Monitored:
+    """What was compared, with which version's reference, and how well it did."""
 
-    Raises FileMissing, and DataUnusable for a profile that cannot be read.
+    version: int
+    reference: Reference
+    compared: Compared
+    performance: Performance | None
+    told: str
+
+
+def monitor(settings: Settings, model: str, *, as_of: date | None = None) -> Monitored:
+    """Compare what a model saw in the last week, and in its last night, with its champion's reference, and its performance with what
+    training promised. Raises FileMissing, and DataUnusable for a profile that cannot be read.
     """
     definition = load_definition(definition_path(settings.models, model))
     version = champion_of(settings, model)
     if version is None:
         raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
-    reference = reference_of(settings, model, version)
-    seen = observed(settings, definition, version, as_of or _today(definition))
-    nights = scan(seen.source, reference.axes, time=seen.time, leave_out=hidden(definition))
-    return reference, compare_nights(reference, nights, data=model)
+    reference, manifest = reference_of(settings, model, version), read_manifest(settings.store, model, version)
+    seen = observed(settings, definition, version, as_of or today(definition))
+    nights = scan(with_their_predictions(seen, manifest.classes), reference.axes, time=seen.time, leave_out=hidden(definition))
+    compared = compare_nights(reference, nights, data=model)
+    done = performance_of(settings, definition, manifest, seen)
+    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told)
+
+
+def beside(compared: Compared, done: Performance) -> Compared:
+    """Put the performance beside the columns: a gate that looks at them looks at it, too. What is only estimated is never an alarm."""
+    promised = f"promised {done.metric} {told(done.promised)}"
+    if done.realised is None:
+        guessed = "" if done.estimated is None else f"; estimated {figure(done.estimated)}"
+        row = ColumnDrift(PERFORMANCE, "undecided", 0.0, 0.0, f"{done.labelled:,} new rows with labels{guessed}; {promised}")
+    else:
+        away, bound = abs(done.realised.value - done.promised.value), done.promised.high - done.promised.low
+        row = ColumnDrift(PERFORMANCE, "alarm" if done.lost else "quiet", away, bound,
+                          f"{done.metric} {told(done.realised)} on {done.labelled:,} rows, {promised}", 1.0)
+    return replace(compared, found=replace(compared.found, columns=[*compared.found.columns, row]))
+
+
+def told(interval: Interval) -> str:
+    return f"{figure(interval.value)} ({figure(interval.low)} to {figure(interval.high)})"
+
+
+def performance_of(settings: Settings, definition: Definition, manifest: Manifest, seen: Observed) -> Performance | None:
+    """Return a release's performance on what it saw; realised on rows with labels that came after those it was trained on."""
+    key = f"{run_key(manifest.model, manifest.version)}/{PROMISE}"
+    if not settings.store.exists(key):
+        return None
+    made, every, scored = Promise.from_json(settings.store.read_json(key)), [], []
+    for batch, predictions in seen.blocks():
+        if predictions is None:
+            continue
+        every.append(predictions)
+        if definition.target in batch.schema.names and definition.time is not None and manifest.trained_until is not None:
+            rows = batch.select([definition.target, definition.time]).to_pandas()
+            new = (rows[definition.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
+            target, known = _target(rows[definition.target], manifest)
+            scored.append((target[new & known], predictions[new & known]))
+    if not every:
+        return None
+    truth = np.concatenate([target for target, _ in scored]) if scored else np.array([])
+    labelled = None if not len(truth) else Scored(manifest.task, truth, np.concatenate([said for _, said in scored]), np.arange(len(truth)),
+                                                  made.threshold)
+    return perform(made, np.concatenate(every), labelled)
+
+
+def _target(values: "pd.Series", manifest: Manifest) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    """Return targets as they were learnt, and which are known: a class never learnt is not."""
+    if manifest.task == "regression":
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
+        return numbers, np.isfinite(numbers)
+    places = {label: number for number, label in enumerate(manifest.classes)}
+    texts = [None if pd.isna(value) else name_of(value) for value in values]
+    found = np.array([places.get(text, -1) if text is not None else -1 for text in texts], dtype=np.int64)
+    return found, found >= 0
+
+
+def with_their_predictions(seen: Observed, classes: Sequence[str]) -> Source:
+    """Return what was seen as a table whose last column are the predictions."""
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch, predictions in seen.blocks():
+            if predictions is None:
+                yield batch
+            else:
+                yield pa.RecordBatch.from_arrays([*batch.columns, said(predictions, classes)], [*batch.schema.names, PREDICTION])
+
+    return Source(batches, lambda: pa.Table.from_batches(batches()))
 
 
 def compare_nights(reference: Reference, nights: dict[int, Profile], *, data: str) -> Compared:
@@ -108,20 +191,16 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
     raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
     taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
     scorer = load_scorer(settings, definition.name, version)
-    wanted = scorer.release.manifest
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
         with settings.store.local_copy(taken.uri) as path:
-            rows = dataset.dataset(path, format="parquet")
             start = None if definition.time is None else _week_before(path, definition.time)
             newest = None if start is None else dataset.field(definition.time) >= start
-            for batch in rows.to_batches(filter=newest, batch_size=BLOCK):
-                if set(wanted.raw) <= {*batch.schema.names} and batch.num_rows:
-                    made = said(scorer.predict(batch.to_pandas()), wanted.classes)
-                    batch = pa.RecordBatch.from_arrays([*batch.columns, made], [*batch.schema.names, PREDICTION])
-                yield batch
+            for batch in dataset.dataset(path, format="parquet").to_batches(filter=newest, batch_size=BLOCK):
+                complete = set(scorer.release.manifest.raw) <= {*batch.schema.names} and batch.num_rows
+                yield batch, scorer.predict(batch.to_pandas()) if complete else None
 
-    return Observed(Source(batches, lambda: pa.Table.from_batches(batches())), definition.time, "the source")
+    return Observed(blocks, definition.time, "the source")
 
 
 def _week_before(path: Path, time: str) -> pa.Scalar:
@@ -130,5 +209,5 @@ def _week_before(path: Path, time: str) -> pa.Scalar:
     return pa.scalar(datetime.combine(newest.date(), datetime.min.time()) - timedelta(days=WEEK - 1), pa.timestamp("us"))
 
 
-def _today(definition: Definition) -> date:
+def today(definition: Definition) -> date:
     return datetime.now(ZoneInfo(definition.schedule.timezone)).date()

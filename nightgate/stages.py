@@ -15,13 +15,15 @@ from nightgate.contracts.suites import read_suite
 from nightgate.datasets import ROW, Column, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition
+from nightgate.drift.performance import promise
 from nightgate.errors import FileMissing, LeakFound, ModelBusy
 from nightgate.evaluation.holdout import Rival, metrics_row, predictions_of, predictions_table
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
+from nightgate.evaluation.metrics import Scored
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
 from nightgate.profile import profile as profile_columns
-from nightgate.records import CandidateNumbers, RunRecord, read_record, run_numbers
+from nightgate.records import CandidateNumbers, Interval, RunRecord, read_record, run_numbers
 from nightgate.reports import writing as reports
 from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
@@ -148,8 +150,11 @@ def profile(night: Night, snapshot: Dataset, dataset: Dataset, evaluated: Evalua
         with night.settings.store.local_copy(evaluated.predictions.uri) as path:
             predictions = predictions_of(pd.read_parquet(path))
         reference = monitoring.with_predictions(reference, predictions, table.classes, None if table.time is None else table.time[holdout])
+        scored = Scored(definition.task, table.target[holdout], predictions, np.arange(len(holdout)), evaluated.threshold)
+        promised = promise(scored, definition.metric, Interval(**night.notes()["evaluate"]["metrics"]["challenger"][definition.metric]))
         content = reference.to_bytes()
         night.settings.store.write(f"{night.folder}/{monitoring.PROFILE}", content)
+        night.settings.store.write_json(f"{night.folder}/{monitoring.PROMISE}", promised.as_json())
         notes.update(told=f"{counted(len(reference.axes), 'column')}, {len(content) / 1024:,.0f} KiB, "
                      + ("calibrated" if reference.calibrated else "uncalibrated: too few days"))
 

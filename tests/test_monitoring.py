@@ -9,12 +9,12 @@ import pytest
 from nightgate.drift.policy import PREDICTION
 from nightgate.drift.reference import LARGEST
 from nightgate.errors import FileMissing
-from nightgate.monitoring import PROFILE, compare_model, reference_of
+from nightgate.monitoring import PROFILE, monitor, reference_of
 from tests.projects import people, project, run_plainly
 
 
 def alarms(place: object, model: str = "credit") -> set[str]:
-    _, compared = compare_model(place, model)  # type: ignore[arg-type]
+    compared = monitor(place, model).compared  # type: ignore[arg-type]
     return {each.column for each in compared.found.columns if each.verdict == "alarm"}
 
 
@@ -25,7 +25,7 @@ def timed(rows: int = 4_000) -> pd.DataFrame:
 def test_a_model_is_compared_with_what_it_was_trained_on(tmp_path: Path) -> None:
     place = project(tmp_path)
     with pytest.raises(FileMissing, match="champion"):
-        compare_model(place, "credit")
+        monitor(place, "credit")
     run_plainly(place)
     assert alarms(place) == set()
 
@@ -65,6 +65,6 @@ def test_a_model_with_event_time_is_compared_by_its_newest_week(tmp_path: Path) 
     frame.loc[frame["asked"] >= frame["asked"].max().normalize() - pd.Timedelta(days=6), "income"] += 5
     frame.to_csv(tmp_path / "data.csv", index=False)
 
-    _, compared = compare_model(place, "credit")
+    compared = monitor(place, "credit").compared
     week = int((frame["asked"] >= frame["asked"].max().normalize() - pd.Timedelta(days=6)).sum())
     assert compared.found.rows == week and "income" in alarms(place)

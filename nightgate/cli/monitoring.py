@@ -48,12 +48,12 @@ def _of_files(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]
 
 
 def _of_model(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]]":
-    from nightgate.monitoring import compare_model
+    from nightgate.monitoring import monitor
 
     if arguments.time is not None or arguments.importance is not None:
         raise UsageError("A model knows its own event time and importances.", remedy="Leave --time and --importance out.")
-    reference, compared = compare_model(settings(), arguments.data[0])
-    return reference, [compared]
+    found = monitor(settings(), arguments.data[0])
+    return found.reference, [found.compared]
 
 
 def _write(path: Path, reference: "Reference", compared: "list[Compared]") -> None:
