@@ -2,10 +2,9 @@
 
 from uuid import UUID
 
-from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.events.actions import RunDeployment
-from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from nightgate.operations import RETRAINING_ASKED
 from nightgate.settings import Settings
@@ -17,7 +16,7 @@ def automate(place: Settings, retraining: UUID) -> str:
     There is one such automation a project, however often this is called.
     """
     name = f"Nightgate: retrain what has drifted, {place.root}"
-    wanted = Automation(
+    wanted = AutomationCore(
         name=name, description="Monitoring asks at most once in a cool-down; a challenger serves only if it is shown to be better.",
         trigger=EventTrigger(expect={RETRAINING_ASKED}, match={"prefect.resource.id": "nightgate.model.*"}, posture=Posture.Reactive,
                              threshold=1),

@@ -30,7 +30,6 @@ class Watched:
     columns: Mapping[str, Mapping[str, Any]]
     causes: Sequence[str] = ()
     performance: Mapping[str, Any] = field(default_factory=dict)
-    told: Sequence[str] = ()
     open_since: str | None = None
     opened: bool = False
     asks: bool = False
@@ -77,10 +76,9 @@ def write(store: Store, night: Watched) -> None:
     store.write_json(f"{_folder(night.model)}/{night.as_of}.json", night.as_json())
 
 
-def read(store: Store, model: str, *, before: date | None = None) -> list[Watched]:
-    """Return the nights of a model, oldest first, those before a date where one is given."""
-    names = [name.removesuffix(".json") for name in store.names(_folder(model)) if name.endswith(".json")]
-    return [_read(store, model, name) for name in names if before is None or name < str(before)]
+def read(store: Store, model: str) -> list[Watched]:
+    """Return the nights of a model, oldest first."""
+    return [_read(store, model, name.removesuffix(".json")) for name in store.names(_folder(model)) if name.endswith(".json")]
 
 
 def report_key(model: str, as_of: str) -> str:

@@ -26,11 +26,12 @@ TOLD = 10
 
 @dataclass(frozen=True)
 class Look:
-    """One night: what was monitored, what its gate found, its record."""
+    """One night: what was monitored, what its gate found, its record. `asks`: it has not asked for a retraining before."""
 
     monitored: Monitored
     gate: GateResult
     night: Watched
+    asks: bool
 
 
 def look(settings: Settings, model: str, *, as_of: date | None = None) -> Look:
@@ -39,14 +40,15 @@ def look(settings: Settings, model: str, *, as_of: date | None = None) -> Look:
     as_of = as_of or today(definition)
     monitored = monitor(settings, model, as_of=as_of)
     gate = gate_drift(settings, model, monitored.compared.found)
-    before = episodes.read(settings.store, model, before=as_of)
+    known = episodes.read(settings.store, model)
+    before = [each for each in known if each.as_of < str(as_of)]
     night = replace(episodes.of_comparison(monitored.compared.found, as_of=as_of, version=monitored.version), success=gate.success,
                     performance={} if monitored.performance is None else monitored.performance.as_json())
     key = episodes.report_key(model, str(as_of))
     night = replace(episodes.placed(night, before), report=settings.store.address(key))
     settings.store.write(key, reports.page(monitored, night, before).encode())
     episodes.write(settings.store, night)
-    return Look(monitored, gate, night)
+    return Look(monitored, gate, night, night.asks and not any(each.asks for each in known if each.as_of == night.as_of))
 
 
 def gate_drift(settings: Settings, model: str, found: TableDrift) -> GateResult:

@@ -30,7 +30,7 @@ def look(place: Settings, model: str, as_of: date | None) -> Look:
 @task(name="ask for a retraining", task_run_name="ask for a retraining of {model}")
 def ask(model: str, found: Look) -> None:
     """Emit the event that the automation waits for; at most one in a cool-down, however many nights the alarm is open."""
-    if found.night.asks:
+    if found.asks:
         emit_event(RETRAINING_ASKED, resource={"prefect.resource.id": f"nightgate.model.{model}", "prefect.resource.name": model},
                    payload={"model": model, "reason": found.night.reason, "report": str(found.night.report)})
 

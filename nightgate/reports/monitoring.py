@@ -38,8 +38,6 @@ def _verdict(monitored: Monitored, night: Watched) -> Iterator[Part]:
     yield callout
     if night.asks:
         yield Paragraph(f"A retraining was asked for, because of {night.reason}. Its challenger serves only if it is shown to be better.")
-    if night.told:
-        yield Facts([("noticed", each) for each in night.told])
 
 
 def _causes(monitored: Monitored) -> Iterator[Part]:
