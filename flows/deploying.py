@@ -1,19 +1,28 @@
-"""Deployments: which flows run when. `python -m flows.deploying deploy|pause|resume NAME…` changes them on Prefect's server."""
+"""Deployments: which flows run when. `python -m flows.deploying deploy|pause|resume NAME…` changes them on Prefect's server.
 
+What was written to the server last stands, as a hash, in a deployment's description: one that somebody has changed by hand in the UI
+is kept as it is, and told.
+"""
+
+import hashlib
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from prefect import Flow, get_client
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Schedule
 from prefect.settings import get_current_settings
+from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
@@ -22,43 +31,74 @@ from flows.monitoring import monitoring
 from flows.retraining import retraining
 from flows.scoring import scoring
 from nightgate.definition.loading import definition_path, load_definition, model_names
-from nightgate.operations import ON_DEMAND
+from nightgate.errors import UsageError
+from nightgate.operations import NIGHT, ON_DEMAND
+from nightgate.schedules import missed, night_of
 from nightgate.settings import Settings, settings
 
 FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring}
 NIGHTLY = ("retraining", "monitoring")
+PAGE = 200
+OWNER = "Nightgate, project "
 
 
-def deployments(place: Settings, pool: str | None = None) -> list[RunnerDeployment]:
-    """Return a nightly retraining and monitoring a model, and a deployment a flow that other services trigger with any model.
+@dataclass
+class Written:
+    """What deploying did: names of deployments written, left as they were, kept because somebody changed them by hand, and removed."""
 
-    What somebody has paused stays paused. With a pool its workers run them, in the project's folder.
+    ids: dict[str, UUID] = field(default_factory=dict)
+    deployed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+
+def write(place: Settings, pool: str | None = None) -> Written:
+    """Write every model's deployments to the server, and remove those of models that this project has no more.
+
+    With a pool its workers run them, in the project's folder; without, the runner of `nightgate up`. What somebody has paused stays
+    paused, and what somebody has changed stays changed.
     """
-    paused = {(flow, each.name) for flow in NIGHTLY for each in _known(flow) if each.paused}
-    made = [_deployment(place, flow, ON_DEMAND, pool) for flow in FLOWS]
-    for model in model_names(place.models):
-        schedule = load_definition(definition_path(place.models, model)).schedule
-        cron = Cron(schedule.cron, timezone=schedule.timezone)
-        made += [_deployment(place, flow, model, pool, schedule=cron, paused=(flow, model) in paused) for flow in NIGHTLY]
-    return made
-
-
-def on_demand(made: Sequence[RunnerDeployment]) -> UUID:
-    """Write the retraining that takes any model to the server; return its id."""
-    deployment = next(each for each in made if (each.flow_name, each.name) == ("retraining", ON_DEMAND))
-    return cast("UUID", deployment.apply())
-
-
-def forget(place: Settings) -> list[str]:
-    """Remove the deployments of models that this project has no more; return their names."""
-    there, gone = {*model_names(place.models), ON_DEMAND}, []
+    written = Written()
+    known = {f"{flow}/{each.name}": each for flow in FLOWS for each in _known(flow)}
+    for wanted in _wanted(place, pool):
+        name = f"{wanted.flow_name}/{wanted.name}"
+        there, mark = known.get(name), _content(wanted.schedules or [], wanted.parameters, wanted.work_pool_name, wanted.job_variables)
+        wanted.description = f"{_owner(place)}\n{mark}"
+        owner = (there.description or "").partition("\n")[0] if there is not None else _owner(place)
+        if owner != _owner(place) and owner.startswith(OWNER):
+            raise UsageError(f"This server has {name} of another: {owner}.", remedy="Give each project a server of its own.")
+        if there is not None and owner == _owner(place):
+            now = _content(there.schedules, there.parameters, there.work_pool_name, there.job_variables)
+            if now == mark or not (there.description or "").endswith(now):
+                written.ids[name] = there.id
+                written.kept += [name] if now != mark else []
+                continue
+            wanted.paused = there.paused
+        written.ids[name] = _applied(wanted)
+        written.deployed.append(name)
     with get_client(sync_client=True) as client:
-        for flow in NIGHTLY:
-            for each in _known(flow):
-                if each.description == _mark(place) and each.name not in there:
-                    client.delete_deployment(each.id)
-                    gone.append(f"{flow}/{each.name}")
-    return gone
+        for name, there in known.items():
+            if name not in written.ids and (there.description or "").partition("\n")[0] == _owner(place):
+                client.delete_deployment(there.id)
+                written.removed.append(name)
+    automate(place, written.ids[f"retraining/{ON_DEMAND}"])
+    return written
+
+
+def catch_up(place: Settings, written: Written) -> list[str]:
+    """Create the runs of nights that were missed, as each definition says, once whoever asks; return their names."""
+    created = []
+    with get_client(sync_client=True) as client:
+        for model in model_names(place.models):
+            schedule = load_definition(definition_path(place.models, model)).schedule
+            if client.read_deployment(written.ids[f"retraining/{model}"]).paused:
+                continue
+            for moment in missed(place.store, model, schedule, datetime.now(UTC)):
+                key = f"{model} {night_of(schedule, moment)}"
+                client.create_flow_run_from_deployment(written.ids[f"retraining/{model}"], state=Scheduled(scheduled_time=moment),
+                                                       parameters={"model": model}, tags=[NIGHT], idempotency_key=key)
+                created.append(key)
+    return created
 
 
 def deploy(place: Settings, pool: str) -> dict[str, list[str]]:
@@ -71,11 +111,9 @@ def deploy(place: Settings, pool: str) -> dict[str, list[str]]:
         except ObjectNotFound:
             template = ProcessWorker.get_default_base_job_template()
             client.create_work_pool(WorkPoolCreate(name=pool, type=ProcessWorker.type, base_job_template=template))
-    made = deployments(place, pool)
-    for each in made:
-        each.apply()
-    automate(place, on_demand(made))
-    return {"deployed": [f"{each.flow_name}/{each.name}" for each in made], "removed": forget(place)}
+    written = write(place, pool)
+    return {"deployed": sorted(written.ids), "changed by hand": written.kept, "removed": written.removed,
+            "caught up": catch_up(place, written)}
 
 
 def pause(models: Sequence[str], *, paused: bool) -> dict[str, list[str]]:
@@ -91,25 +129,55 @@ def pause(models: Sequence[str], *, paused: bool) -> dict[str, list[str]]:
     return {"changed": changed, "unknown": sorted({*models} - found)}
 
 
-def _deployment(place: Settings, flow: str, name: str, pool: str | None, *, schedule: Schedule | None = None, paused: bool = False
-                ) -> RunnerDeployment:
+def _wanted(place: Settings, pool: str | None) -> Iterator[RunnerDeployment]:
+    """Yield a nightly retraining and monitoring of each model, and a deployment a flow that other services trigger with any model."""
+    models = model_names(place.models)
+    for flow in FLOWS:
+        made = _deployment(place, flow, ON_DEMAND, pool)
+        made._parameter_openapi_schema.properties["model"] |= {"enum": models}  # the form offers them, the server refuses others
+        yield made
+    for model in models:
+        schedule = load_definition(definition_path(place.models, model)).schedule
+        for flow in NIGHTLY:
+            yield _deployment(place, flow, model, pool, schedule=Cron(schedule.cron, timezone=schedule.timezone))
+
+
+def _deployment(place: Settings, flow: str, name: str, pool: str | None, *, schedule: Schedule | None = None) -> RunnerDeployment:
     variables = None if pool is None else {"working_dir": str(place.root), "env": {"NIGHTGATE_PROJECT": str(place.root)}}
     made = FLOWS[flow].to_deployment(
-        name=name, schedule=schedule, paused=paused, parameters=None if schedule is None else {"model": name},
-        concurrency_limit=None if schedule is None else 1, description=_mark(place), work_pool_name=pool, job_variables=variables,
-        entrypoint_type=EntrypointType.FILE_PATH if pool is None else EntrypointType.MODULE_PATH)
+        name=name, schedule=schedule, parameters=None if schedule is None else {"model": name},
+        concurrency_limit=None if schedule is None else 1, work_pool_name=pool, job_variables=variables,
+        entrypoint_type=EntrypointType.MODULE_PATH)
     assert isinstance(made, RunnerDeployment)  # a coroutine only where a loop runs
     return made
 
 
-def _known(flow: str) -> list[DeploymentResponse]:
+def _applied(wanted: RunnerDeployment) -> UUID:
+    made = wanted.apply()
+    assert isinstance(made, UUID)  # likewise
+    return made
+
+
+def _content(schedules: Sequence[Any], parameters: dict[str, Any], pool: str | None, variables: dict[str, Any] | None) -> str:
+    """Return a hash of what a person may change of a deployment but for its pause."""
+    told = [[each.schedule.cron, each.schedule.timezone, each.active] if isinstance(each.schedule, CronSchedule) else str(each.schedule)
+            for each in schedules]
+    return hashlib.sha256(json.dumps([told, parameters, pool, variables or {}], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _known(flow: str) -> Iterator[DeploymentResponse]:
+    """Yield the deployments of a flow that the server has, page by page."""
     with get_client(sync_client=True) as client:
-        return client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])))
+        for offset in range(0, 1_000_000, PAGE):
+            page = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])), limit=PAGE, offset=offset)
+            yield from page
+            if len(page) < PAGE:
+                return
 
 
-def _mark(place: Settings) -> str:
+def _owner(place: Settings) -> str:
     """Return what tells this project's deployments from another's on the same server."""
-    return f"Nightgate, project {place.root}"
+    return f"{OWNER}{place.root}"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """The nightly retraining of one model, from its source to the champion that serves."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from prefect import flow
+from prefect.context import FlowRunContext
 from prefect.runtime import deployment, flow_run
 
 from nightgate.nights import night
-from nightgate.operations import ON_DEMAND
+from nightgate.operations import NIGHT, ON_DEMAND
 from nightgate.settings import settings
 from tasks.collect import collect
 from tasks.conclude import conclude
@@ -16,11 +17,19 @@ from tasks.engineer import engineer
 from tasks.evaluate import evaluate
 from tasks.gate import gate
 from tasks.leaks import look_for_leaks
+from tasks.policy import skipped_when_not_needed
 from tasks.profile import profile
 from tasks.promote import promote
 from tasks.release import release
 from tasks.report import report
 from tasks.train import candidates, train
+
+
+def due() -> datetime | None:
+    """Return when a night was due that the schedule started, or that was caught up; None for a run that somebody started."""
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    return run.expected_start_time if run is not None and (run.auto_scheduled or NIGHT in run.tags) else None
 
 
 def started_by() -> str:
@@ -36,11 +45,21 @@ def run_name() -> str:
 
 
 @flow(name="retraining", flow_run_name=run_name)
-def retraining(model: str, as_of: date | None = None, overrides: dict[str, str] | None = None, reason: str = ""
-               ) -> dict[str, Any]:
-    """Retrain a model on the data up to a date and return its run record; a broken gate ends it as Failed."""
+@skipped_when_not_needed
+def retraining(model: str, as_of: date | None = None, reason: str = "", dry_run: bool = False,
+               overrides: dict[str, str] | None = None) -> dict[str, Any]:
+    """Retrain a model on the data up to a date and return its run record; a broken gate ends it as Failed.
+
+    Args:
+        model: The model's name.
+        as_of: The night to run, today's when left out: the data end at 00:00 of that date.
+        reason: Why, for the record and the run's name.
+        dry_run: Decide, and change nothing: no promotion, whatever the decision.
+        overrides: Keys of the definition for this run only, such as training.seed = 7.
+    """
     place = settings()
-    with night(place, model, run_id=flow_run.id, as_of=as_of, overrides=overrides, trigger=reason or started_by()) as tonight:
+    with night(place, model, run_id=flow_run.id, as_of=as_of, overrides=overrides, trigger=reason or started_by(),
+               scheduled=due(), dry_run=dry_run) as tonight:
         snapshot = gate(tonight, "raw", collect(tonight))
         table = gate(tonight, "features", engineer(tonight, snapshot))
         look_for_leaks(tonight, table)

@@ -10,6 +10,7 @@ NightgateError
 │   └── LeakFound         a column gives the target away       exit 3
 ├── SourceUnavailable     nobody yet: the only one retried     exit 1
 ├── ModelBusy             another run holds the model          exit 1
+├── NotNeeded             nobody: the night has its run        exit 0
 ├── NotVerified           a release did not verify             exit 1
 ├── ReplayDiffers         a replayed night came out otherwise  exit 1
 └── StoreError            the installation's keeper            exit 1
@@ -97,6 +98,12 @@ class LeakFound(DataUnusable):
 
 class SourceUnavailable(NightgateError):
     """A source that did not answer: the only error that is retried."""
+
+
+class NotNeeded(NightgateError):
+    """A scheduled night that has its run, or that shall not be caught up."""
+
+    exit_code = 0
 
 
 class ModelBusy(NightgateError):

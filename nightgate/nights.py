@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from nightgate import registry, releases, runs
+from nightgate import registry, releases, runs, schedules
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError
@@ -47,6 +47,8 @@ class Night:
     token: str
     trigger: str = ""
     overrides: Mapping[str, str] | None = None
+    scheduled: datetime | None = None
+    dry_run: bool = False
 
     @property
     def folder(self) -> str:
@@ -78,18 +80,29 @@ class Night:
 
 @contextlib.contextmanager
 def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = None,
-          overrides: Mapping[str, str] | None = None, trigger: str = "") -> Iterator[Night]:
-    """Hold a model for one run and write its record, however it ends. Raises ModelBusy and what the stages raise."""
+          overrides: Mapping[str, str] | None = None, trigger: str = "", scheduled: datetime | None = None,
+          dry_run: bool = False) -> Iterator[Night]:
+    """Hold a model for one run and write its record, however it ends. `scheduled` is when a night was due that nobody started by hand.
+
+    Raises NotNeeded for a night that has its run, ModelBusy, and what the stages raise.
+    """
+    begun_at = datetime.now(UTC)
     definition = load_definition(definition_path(settings.models, model), dict(overrides or {}))
     today = datetime.now(ZoneInfo(definition.schedule.timezone)).date()
     if as_of is not None and as_of > today:
         raise UsageError(f"--as-of {as_of} is in the future.", remedy=f"The last date is today, {today}.")
-    as_of = as_of or today
-    key = hashlib.sha256(json.dumps([definition.model_dump(mode="json"), str(as_of), code_version(settings.root)],
+    as_of = as_of or (today if scheduled is None else schedules.night_of(definition.schedule, scheduled))
+    key = hashlib.sha256(json.dumps([definition.model_dump(mode="json"), str(as_of), code_version(settings.root), dry_run],
                                     sort_keys=True).encode()).hexdigest()
     taken = max((int(name) for name in settings.store.names(f"runs/{model}") if name.isdigit()), default=0)
-    with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken) as run:
-        tonight = Night(settings, definition, run, as_of, datetime.now(UTC).isoformat(timespec="seconds"), "", trigger, overrides)
+
+    def needed() -> None:
+        if scheduled is not None:
+            schedules.demand(settings.store, model, definition.schedule, scheduled, begun_at)
+
+    with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken, needed=needed) as run:
+        tonight = Night(settings, definition, run, as_of, begun_at.isoformat(timespec="seconds"), "", trigger, overrides, scheduled,
+                        dry_run)
         begin = tonight.notes().get("begin") if run.resumed else None
         begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex, "as_of": str(as_of),
                           "started": tonight.started, "run_id": run_id, "trigger": trigger}
@@ -136,6 +149,7 @@ def assemble(night: Night, verdict: Verdict, reason: str) -> RunRecord:
         seconds={name: note["seconds"] for name, note in sorted(notes.items(), key=_began)
                  if "seconds" in note},
         report=notes.get("report", {}).get("report"), trigger=night.trigger, overrides=night.overrides or {},
+        scheduled=None if night.scheduled is None else night.scheduled.isoformat(), lag=_lag(night), dry_run=night.dry_run,
         definition=night.definition.model_dump(mode="json"), code=code_version(night.settings.root),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started=night.started, finished=datetime.now(UTC).isoformat(timespec="seconds"), resumed=night.run.resumed)
@@ -148,6 +162,11 @@ def code_version(root: Path) -> str:
     for path in sorted((root / "models").glob("**/*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _lag(night: Night) -> float | None:
+    """Return by how many seconds a night began after it was due."""
+    return None if night.scheduled is None else round((datetime.fromisoformat(night.started) - night.scheduled).total_seconds(), 1)
 
 
 def _began(note: tuple[str, Mapping[str, Any]]) -> float:

@@ -10,6 +10,12 @@ from nightgate.errors import SourceUnavailable
 from nightgate.settings import Settings
 
 POOL = "nightgate"
+NIGHT = "night"
+"""Tag of runs that catch up a night: such a run stands for the night that was due."""
+
+AGAIN = "again"
+"""Tag of a run that was started again because one before it died."""
+
 ON_DEMAND = "on-demand"
 """The deployment of a flow that other services trigger, with any model."""
 

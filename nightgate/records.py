@@ -52,7 +52,8 @@ class CandidateNumbers:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything a run says of itself. `metrics` maps challenger, champion and baseline to their figures."""
+    """Everything a run says of itself. `metrics` maps challenger, champion and baseline to their figures; `scheduled` is when a night
+    was due (ISO), `lag` by how many seconds it began later."""
 
     model: str
     run: int
@@ -75,6 +76,9 @@ class RunRecord:
     seconds: Mapping[str, float] = field(default_factory=dict)
     report: str | None = None
     trigger: str = ""
+    scheduled: str | None = None
+    lag: float | None = None
+    dry_run: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
     definition: Mapping[str, Any] = field(default_factory=dict)
     code: str = ""

@@ -5,9 +5,8 @@ Both live in the registry's database, because a file lock does not reach other m
 
 import contextlib
 import os
-import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 
 from nightgate.errors import ModelBusy, StoreError
+from nightgate.processes import host, started
 
 LEASE_SECONDS = 60.0
 """A lease that was not renewed for this long is free: its holder is dead or cut off."""
@@ -62,13 +62,15 @@ class Run:
 
 
 @contextlib.contextmanager
-def lease(registry: str, model: str, *, run_id: str, key: str, after: int = 0) -> Iterator[Run]:
+def lease(registry: str, model: str, *, run_id: str, key: str, after: int = 0, needed: Callable[[], None] = lambda: None) -> Iterator[Run]:
     """Hold a model for one run, renewing the lease in the background until the block ends.
 
     A run of the same `key` that died before it had a verdict is resumed under its own number. Numbers up to `after` are
-    taken, whatever the registry knows. Raises ModelBusy with the run that holds the model, and StoreError.
+    taken, whatever the registry knows. `needed` is asked while the model is held and before a number is taken; it raises where
+    the run is not. Raises ModelBusy with the run that holds the model, and StoreError.
     """
     with hold(registry, model, holder_id=run_id) as engine:
+        needed()
         yield _numbered(engine, model, run_id, key, after)
 
 
@@ -167,8 +169,8 @@ def _is_free(connection: Connection, holder: str, renewed: float) -> bool:
     """Say whether a lease has run out, or its process on this very machine is dead."""
     if _now(connection) - renewed > LEASE_SECONDS:
         return True
-    host, process, started = holder.rsplit("|", 2)
-    return host == _host() and _started(int(process)) != started
+    machine, process, since = holder.rsplit("|", 2)
+    return machine == host() and started(int(process)) != since
 
 
 def _now(connection: Connection) -> float:
@@ -178,37 +180,7 @@ def _now(connection: Connection) -> float:
 
 
 def _holder() -> str:
-    return f"{_host()}|{os.getpid()}|{_started(os.getpid())}"
-
-
-def _host() -> str:
-    """Name this machine, with its boot, since containers share host names and process numbers come again."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    namespace = Path("/proc/self/ns/pid")
-    parts = [socket.gethostname(), boot.read_text().strip() if boot.exists() else ""]
-    with contextlib.suppress(OSError):
-        parts.append(str(namespace.readlink()))
-    return ".".join(parts)
-
-
-def _started(process: int) -> str:
-    """Return when a process of this machine started, '' when there is none (or it is a zombie)."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "" if Path("/proc/self").exists() else _alive(process)
-    return "" if fields[0] == "Z" else fields[19]
-
-
-def _alive(process: int) -> str:
-    """Return a mark for a living process where there is no /proc, as on macOS."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "alive"
+    return f"{host()}|{os.getpid()}|{started(os.getpid())}"
 
 
 @contextlib.contextmanager

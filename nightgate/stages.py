@@ -135,6 +135,8 @@ def decide(night: Night, evaluated: Evaluated) -> Decision:
         decision = decisions.decide(night.definition, against_champion=evaluated.against_champion,
                                     against_baseline=evaluated.against_baseline, unscored=evaluated.unscored,
                                     champion=champion, challenger=night.run.run, same=same)
+        if night.dry_run and decision.verdict != "kept":
+            decision = Decision("kept", f"Dry run, nothing was changed: {decision.sentence}", decision.rule, decision.comparison)
         notes.update(decision=decision.as_json(), told=decision.sentence)
         return decision
 

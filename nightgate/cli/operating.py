@@ -15,6 +15,8 @@ def add(commands: Commands) -> None:
     """Declare the commands."""
     start = commands.add("up", up, "Start a Prefect server here and run all models on their schedules.", "nightgate up --port 4200")
     start.add_argument("--port", type=int, default=4200)
+    start.add_argument("--host", default="127.0.0.1", help="another than this machine's own needs PREFECT_SERVER_API_AUTH_STRING")
+    start.add_argument("--check", action="store_true", help="say what would keep it from working, and start nothing")
     there = commands.add("deploy", deploy, "Write all models' schedules to the server that PREFECT_API_URL names.", "nightgate deploy")
     there.add_argument("--pool", default="nightgate", help="the work pool whose workers run them")
     for name, handler, told in (("pause", pause, "Let a model's nights pass, until `resume`."),
@@ -34,9 +36,13 @@ def add(commands: Commands) -> None:
 
 def up(arguments: argparse.Namespace) -> Answer:
     """Run server and schedules until Ctrl-C."""
-    from nightgate.cli.orchestrator import run_everything
+    from nightgate.cli.everything import mistakes, run_everything
 
-    address = run_everything(settings(), arguments.port, told=sys.stderr if arguments.json else sys.stdout)
+    place = settings()
+    if arguments.check:
+        found = mistakes(place, arguments.host, arguments.port)
+        return Answer({"success": not found, "mistakes": found}, "\n".join(found) or "Nothing is in the way.", 2 if found else 0)
+    address = run_everything(place, arguments.host, arguments.port, told=sys.stderr if arguments.json else sys.stdout)
     return Answer({"address": address, "ended": True}, "Everything has ended.")
 
 

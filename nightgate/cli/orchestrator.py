@@ -1,26 +1,23 @@
 """The few lines of the command line that know Prefect: how a flow is started in this process."""
 
-import contextlib
-import fcntl
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
-from typing import Any, TextIO
+from typing import Any
 
-from nightgate.errors import UsageError
+from nightgate.cli.everything import running_here
 from nightgate.settings import Settings
 
 
 def prepare(place: Settings) -> None:
     """Set what Prefect reads from the environment when it is imported; what is set already stays."""
+    if not {"PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL"} & os.environ.keys():
+        folder = place.store.folder("prefect") if place.store.local else place.root / ".nightgate" / "prefect"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
     results = place.store.folder("results") if place.store.local else place.root / ".nightgate" / "results"
     defaults = {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -31,6 +28,8 @@ def prepare(place: Settings) -> None:
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "1",
     }
+    if (running := running_here(place)) is not None:
+        defaults["PREFECT_API_URL"] = f"{running['address']}/api"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     for name in ("nightgate", "nightgate_begun"):
@@ -68,79 +67,7 @@ def _start_embedded_server() -> None:
     starting.join()
 
 
-def run_everything(place: Settings, port: int, *, told: TextIO) -> str:
-    """Start a server and what runs the schedules, and keep both until Ctrl-C; return the address of the pages.
-
-    Raises UsageError when it runs already or the port is taken.
-    """
-    address = f"http://127.0.0.1:{port}"
-    with _only_one(place), contextlib.ExitStack() as ended:
-        _demand_free(port)
-        prepare(place)
-        os.environ |= {"PREFECT_API_URL": f"{address}/api", "PREFECT_SERVER_API_PORT": str(port), "PYTHONPATH": str(place.root),
-                       "NIGHTGATE_PROJECT": str(place.root)}
-        print("Starting the server …", file=told, flush=True)
-        server = _started(ended, place, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-        _answered(f"{address}/api/health", server)
-        schedules = _started(ended, place, "-m", "flows.serving")
-        print(f"{address} shows all runs; Ctrl-C ends everything.", file=told, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            while server.poll() is None and schedules.poll() is None:
-                time.sleep(0.5)
-    return address
-
-
-@contextlib.contextmanager
-def _only_one(place: Settings) -> Iterator[None]:
-    """Hold the project's own lock: the system takes it away from a process that dies."""
-    path = place.root / ".nightgate" / "up.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"`nightgate up` runs already for {place.root.name}.", remedy="Ctrl-C where it runs ends it.") from None
-        yield
-
-
-def _demand_free(port: int) -> None:
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise UsageError(f"Port {port} cannot be used: {error.strerror}.", remedy="Name another with --port.") from None
-
-
-def _started(ended: contextlib.ExitStack, place: Settings, *words: str) -> "subprocess.Popen[bytes]":
-    """Start a Python process in a group of its own, which ends with the stack."""
-    log = (place.root / ".nightgate" / "up.log").open("ab")
-    process = subprocess.Popen([sys.executable, *words], cwd=place.root, stdout=log, stderr=log, start_new_session=True)
-    ended.callback(log.close)
-    ended.callback(_end, process)
-    return process
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(15)
-            return
-
-
-def _answered(address: str, server: "subprocess.Popen[bytes]") -> None:
-    for _ in range(240):
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2):
-            return
-        if server.poll() is not None:
-            break
-        time.sleep(0.5)
-    raise UsageError("The server did not start.", remedy="`.nightgate/up.log` says why.")
-
-
-def ui_address() -> str | None:
+def ui_address(place: Settings) -> str | None:
     """Return where a running server shows its pages, or None when there is none."""
-    address = os.environ.get("PREFECT_API_URL")
-    return None if address is None else address.removesuffix("/api")
+    address = os.environ.get("PREFECT_API_URL") or ((running := running_here(place)) and f"{running['address']}/api")
+    return address.removesuffix("/api") if address else None

@@ -84,7 +84,7 @@ def _show(place: Settings, record: dict[str, Any]) -> None:
     from nightgate.reports.summary import summary
     from nightgate.reports.terminal import show
 
-    show(summary(RunRecord.from_json(record), ui_address()))
+    show(summary(RunRecord.from_json(record), ui_address(place)))
 
 
 def _date(text: str | None) -> date | None:

@@ -51,5 +51,5 @@ def _links(record: RunRecord, ui: str | None) -> Iterator[Part]:
     told = [("serves now", "nothing yet" if record.champion is None else f"run {record.champion}")]
     if record.report:
         told.append(("report", record.report))
-    told.append(("history", f"{ui}/runs/flow-run/{record.run_id}" if ui else "`prefect server start`, then http://127.0.0.1:4200"))
+    told.append(("history", f"{ui}/runs/flow-run/{record.run_id}" if ui else "`nightgate up` shows it"))
     yield Facts(told)

@@ -48,7 +48,7 @@ def test_drift_asks_for_a_retraining_that_is_promoted_on_evidence_and_serves(tmp
     dated([world(3_000, 0, other=False), world(9_000, 1, other=True)]).to_csv(tmp_path / "data.csv", index=False)
 
     environment = {**os.environ, "PREFECT_API_URL": prefect_api, "PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "-m", "flows.serving"], cwd=tmp_path, env=environment, text=True, stdout=subprocess.DEVNULL,
+    with subprocess.Popen([sys.executable, "-m", "flows.runner"], cwd=tmp_path, env=environment, text=True, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as serving:
         try:
             until(serving, lambda: asked(prefect_api, "/automations/filter", {}))

@@ -192,7 +192,7 @@ def test_ctrl_c_reaches_the_run_and_not_the_embedded_server(place: Settings, tmp
     os.killpg(begun.pid, signal.SIGINT)  # as a terminal does
     _, told = begun.communicate()
 
-    with contextlib.closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
+    with contextlib.closing(sqlite3.connect(tmp_path / ".nightgate/prefect/prefect.db")) as database:
         states = [kind for kind, in database.execute("SELECT state_type FROM flow_run")]
     assert begun.returncode == 130 and "connection attempts failed" not in told
     assert states and not {"RUNNING", "PENDING"} & set(states)

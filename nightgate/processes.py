@@ -1,0 +1,51 @@
+"""Processes of this machine: which are alive, and ending with the one that started them."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+_SET_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the system end this process when its parent dies, however that happens; on Linux only. `parent` is its number."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if not started(parent):  # it died before that was set
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def host() -> str:
+    """Name this machine, with its boot, since containers share host names and process numbers come again."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    parts = [socket.gethostname(), boot.read_text().strip() if boot.exists() else ""]
+    with contextlib.suppress(OSError):
+        parts.append(str(namespace.readlink()))
+    return ".".join(parts)
+
+
+def started(process: int) -> str:
+    """Return when a process of this machine started, '' when there is none (or it is a zombie)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "" if Path("/proc/self").exists() else _alive(process)
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _alive(process: int) -> str:
+    """Return a mark for a living process where there is no /proc, as on macOS."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"

@@ -1,0 +1,58 @@
+"""When a model's nights are due, and which of them still need a run."""
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from nightgate.definition.model import Schedule
+from nightgate.errors import NotNeeded
+from nightgate.records import history
+from nightgate.store import Store
+
+ON_TIME = timedelta(hours=1)
+"""How late a night may begin and is not missed yet: other models ran before it."""
+
+MOST_CAUGHT_UP = 31
+"""Missed nights that are caught up at most, the newest ones."""
+
+
+def night_of(schedule: Schedule, moment: datetime) -> date:
+    """Return the night that a scheduled moment stands for: its date where the model lives."""
+    return moment.astimezone(ZoneInfo(schedule.timezone)).date()
+
+
+def due(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
+    """Yield the moments in `(after, until]` at which a night is due, each date once whatever the clocks do."""
+    from croniter import croniter
+
+    zone, seen = ZoneInfo(schedule.timezone), night_of(schedule, after)
+    moments = croniter(schedule.cron, after.astimezone(zone))
+    while (moment := moments.get_next(datetime)) <= until:
+        if moment.date() != seen:
+            yield moment
+        seen = moment.date()
+
+
+def demand(store: Store, model: str, schedule: Schedule, scheduled: datetime, now: datetime) -> None:
+    """Raise NotNeeded for a scheduled night that has its run, or that was missed and shall not be caught up."""
+    night = night_of(schedule, scheduled)
+    done = next((record for record in reversed(history(store, model)) if record.as_of == str(night) and record.scheduled
+                 and record.verdict != "failed"), None)
+    if done is not None:
+        raise NotNeeded(f"The night of {night} has its run already: {done.run}, {done.verdict}.")
+    late = now - scheduled
+    if schedule.missed == "skip" and late > ON_TIME:
+        raise NotNeeded(f"The night of {night} was missed by {late} and is left out, as `schedule.missed` says.")
+    if schedule.missed == "latest" and (newer := next(due(schedule, scheduled, now), None)) is not None:
+        raise NotNeeded(f"The night of {night} was missed; that of {night_of(schedule, newer)} runs in its place.")
+
+
+def missed(store: Store, model: str, schedule: Schedule, now: datetime) -> list[datetime]:
+    """Return the moments of nights that were due since the last one that ran, and that shall be caught up; none before a first."""
+    nights = [date.fromisoformat(record.as_of) for record in history(store, model) if record.scheduled and record.verdict != "failed"]
+    if not nights or schedule.missed == "skip":
+        return []
+    zone = ZoneInfo(schedule.timezone)
+    since = datetime.combine(max(nights) + timedelta(days=1), datetime.min.time(), zone) - timedelta(microseconds=1)
+    found = list(due(schedule, since, now))
+    return found[-1:] if schedule.missed == "latest" else found[-MOST_CAUGHT_UP:]
