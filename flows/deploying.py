@@ -26,6 +26,7 @@ from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
+from flows.automating import automate
 from flows.monitoring import monitoring
 from flows.retraining import retraining
 from flows.scoring import scoring
@@ -80,6 +81,7 @@ def write(place: Settings, pool: str | None = None) -> Written:
             if name not in written.ids and (there.description or "").partition("\n")[0] == _owner(place):
                 client.delete_deployment(there.id)
                 written.removed.append(name)
+    automate(place, written.ids[f"retraining/{ON_DEMAND}"])
     return written
 
 

@@ -19,6 +19,9 @@ AGAIN = "again"
 ON_DEMAND = "on-demand"
 """The deployment of a flow that other services trigger, with any model."""
 
+RETRAINING_ASKED = "nightgate.retraining.asked"
+"""The event by which monitoring asks for a retraining; its payload holds model, reason and report."""
+
 LONGEST = 300
 """Seconds after which a server that has not answered is given up."""
 

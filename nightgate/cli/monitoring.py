@@ -1,0 +1,67 @@
+"""Commands of monitoring: drift."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightgate.cli.parsing import Answer, Commands
+from nightgate.errors import UsageError
+from nightgate.reports.document import Document
+from nightgate.settings import settings
+from nightgate.wording import counted
+
+if TYPE_CHECKING:
+    from nightgate.drift.comparing import Compared
+    from nightgate.drift.reference import Reference
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands."""
+    look = commands.add("drift", drift, "Compare what a model sees now with what it was trained on, or any files with each other.",
+                        "nightgate drift reference.parquet current.parquet --time day --every day --html drift.html",
+                        begins="Reading the data …")
+    look.add_argument("data", nargs="+", help="a model, or a reference file and current ones")
+    look.add_argument("--time", help="column of the files that tells the time: the reference's wobble is learnt from it")
+    look.add_argument("--every", choices=("day", "week", "month"), default="day", help="how long a current file is, as a rule")
+    look.add_argument("--importance", type=Path, metavar="F", help='how much columns matter: {"income": 0.3} or lines income,0.3')
+    look.add_argument("--html", type=Path, metavar="F", help="write a report, too")
+
+
+def drift(arguments: argparse.Namespace) -> Answer:
+    """Compare, and answer 3 when a column raises an alarm."""
+    from nightgate.reports.drift import shown
+
+    reference, compared = _of_model(arguments) if len(arguments.data) == 1 else _of_files(arguments)
+    found = [each.found for each in compared]
+    alarms = sum(each.alarm for each in found)
+    if arguments.html is not None:
+        _write(arguments.html, reference, compared)
+    return Answer({"files": [each.as_json() for each in found]},
+                  Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", shown(found)), 3 if alarms else 0)
+
+
+def _of_files(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]]":
+    from nightgate.drift.comparing import compare_files
+
+    paths = [Path(name) for name in arguments.data]
+    return compare_files(paths[0], paths[1:], time=arguments.time, every=arguments.every, importances=arguments.importance)
+
+
+def _of_model(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]]":
+    from nightgate.monitoring import monitor
+
+    if arguments.time is not None or arguments.importance is not None:
+        raise UsageError("A model knows its own event time and importances.", remedy="Leave --time and --importance out.")
+    found = monitor(settings(), arguments.data[0])
+    return found.reference, [found.compared]
+
+
+def _write(path: Path, reference: "Reference", compared: "list[Compared]") -> None:
+    from nightgate.reports.drift import parts_of
+    from nightgate.reports.html import html
+
+    parts = [part for each in compared for part in parts_of(each.found, reference, each.current)]
+    try:
+        path.write_text(html(Document("Drift", ", ".join(each.found.data for each in compared), parts)), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", remedy="Name another file with --html.") from None
