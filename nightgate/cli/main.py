@@ -17,6 +17,7 @@ from nightgate.cli import (
     documenting,
     drilling,
     gating,
+    mending,
     monitoring,
     operating,
     quarantine,
@@ -70,7 +71,7 @@ def parser() -> Parser:
     whole = Parser(prog="nightgate", description="Retrain models every night and let nothing through that was not checked.")
     whole.add_argument("--version", action="version", version=_version())
     commands = Commands(whole.add_subparsers(metavar="COMMAND", required=True, title="commands"))
-    for part in (authoring, gating, contracts, drilling, quarantine, documenting, running, reading, changing, operating, monitoring):
+    for part in (authoring, gating, contracts, drilling, quarantine, documenting, running, reading, changing, mending, operating, monitoring):
         part.add(commands)
     return whole
 
