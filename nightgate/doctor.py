@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
             with runs.hold(settings.registry, model, holder_id="doctor"):
                 for number in nights.bury(settings, definition, before=_after_all(settings, model)):
                     yield Finding(model, f"Run {number} had ended without a word; it has a record now.", True)
-                yield from _pointer(settings, model)
-                for told in registry.reconcile(settings, model):
+                known = yield from _pointer(settings, model)
+                for told in registry.reconcile(settings, model) if known else ():
                     yield Finding(model, f"MLflow: {told}.", True)
         except ModelBusy:
             continue  # whoever holds it looks after it
@@ -51,19 +51,23 @@ def _after_all(settings: Settings, model: str) -> int:
     return max((int(name) for name in settings.store.names(f"runs/{model}") if name.isdigit()), default=0) + 1
 
 
-def _pointer(settings: Settings, model: str) -> Iterator[Finding]:
-    """Say whether what serves can be served; where it cannot, the version before it takes its place, if that is whole."""
+def _pointer(settings: Settings, model: str) -> Generator[Finding, None, bool]:
+    """Say whether what serves can be served; where it cannot, the version before it takes its place, if that is whole.
+
+    Returns whether it is known what serves.
+    """
     try:
         pointer = releases.read_pointer(settings.store, model)
     except StoreError as error:
         yield Finding(model, f"{error.message} `nightgate rollback {model} --to RUN` makes it anew.", False)
-        return
+        return False
     if pointer is None:
-        return
+        return True
     try:
         releases.verify(settings.store, model, pointer.version)
     except (NotVerified, FileMissing) as error:
         yield from _replaced(settings, model, pointer, error)
+    return True
 
 
 def _replaced(settings: Settings, model: str, pointer: releases.Pointer, error: NightgateError) -> Iterator[Finding]:
