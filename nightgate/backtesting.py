@@ -29,7 +29,7 @@ from nightgate.monitoring import Observed, target_of, today
 from nightgate.nights import night
 from nightgate.records import Interval, RunRecord
 from nightgate.releases import champion_of
-from nightgate.scoring import load_scorer
+from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 
 SCHEDULES = ("never", "weekly", "nightly", "on drift")

@@ -28,8 +28,9 @@ from nightgate.errors import FileMissing
 from nightgate.evaluation.metrics import Scored
 from nightgate.records import Interval, run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
-from nightgate.scoring import BLOCK, load_scorer
+from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
+from nightgate.tablefiles import ROW_GROUP
 from nightgate.wording import figure
 
 PROFILE, PROMISE = "profile.json.gz", "promise.json"
@@ -196,7 +197,7 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
         with settings.store.local_copy(taken.uri) as path:
             start = None if definition.time is None else _week_before(path, definition.time)
             newest = None if start is None else dataset.field(definition.time) >= start
-            for batch in dataset.dataset(path, format="parquet").to_batches(filter=newest, batch_size=BLOCK):
+            for batch in dataset.dataset(path, format="parquet").to_batches(filter=newest, batch_size=ROW_GROUP):
                 complete = set(scorer.release.manifest.raw) <= {*batch.schema.names} and batch.num_rows
                 yield batch, scorer.predict(batch.to_pandas()) if complete else None
 
