@@ -26,6 +26,8 @@ class Settings:
     store_url: str
     registry: str
     keys: Path
+    contracts: Path | None = None
+    """Where contracts are that do not stand in the project, as those of a past night."""
 
     @property
     def store(self) -> Store:
@@ -36,7 +38,7 @@ class Settings:
         return self.root / "models"
 
     def contracts_of(self, model: str) -> Path:
-        return self.root / "data_contracts" / model
+        return (self.contracts or self.root / "data_contracts") / model
 
 
 def project_root(start: Path | None = None) -> Path:
