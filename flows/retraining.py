@@ -18,6 +18,7 @@ from tasks.evaluate import evaluate
 from tasks.gate import gate
 from tasks.leaks import look_for_leaks
 from tasks.policy import skipped_when_not_needed
+from tasks.profile import profile
 from tasks.promote import promote
 from tasks.release import release
 from tasks.report import report
@@ -67,6 +68,7 @@ def retraining(model: str, as_of: date | None = None, reason: str = "", dry_run:
         gate(tonight, "predictions", evaluated.predictions)
         gate(tonight, "metrics", evaluated.metrics)
         decision = decide(tonight, evaluated)
+        profile(tonight, snapshot, table, evaluated)
         release(tonight, table, evaluated)
         report(tonight, decision)
         if decision.verdict == "promoted":

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 100_000
 """Rows from which is guessed."""
 
-BOUNDARIES = ("raw", "features", "predictions", "metrics")
+BOUNDARIES = ("raw", "features", "predictions", "metrics", "drift")
 SCHEMA = "definition.schema.json"
 
 
@@ -93,7 +93,7 @@ def _made(settings: Settings, wanted: Wanted, provisional: Definition, path: Pat
         suites = (inference.infer_raw(raw, definition, snapshot.columns, as_of=_today(definition)),
                   inference.infer_features(engineered, definition, table.columns),
                   inference.infer_predictions(definition, learnt.target, learnt.classes),
-                  inference.infer_metrics(definition))
+                  inference.infer_metrics(definition), inference.drift_contract(definition.name))
     texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt, privacy=wanted.privacy), *map(as_text, suites)]
     types = {column.name: column.type for column in snapshot.columns}
     dropped = {**collected.dropped, **({"duplicates": collected.duplicates} if collected.duplicates else {})}

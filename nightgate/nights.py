@@ -81,13 +81,14 @@ class Night:
 @contextlib.contextmanager
 def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = None,
           overrides: Mapping[str, str] | None = None, trigger: str = "", scheduled: datetime | None = None,
-          dry_run: bool = False) -> Iterator[Night]:
-    """Hold a model for one run and write its record, however it ends. `scheduled` is when a night was due that nobody started by hand.
+          dry_run: bool = False, definition: Definition | None = None) -> Iterator[Night]:
+    """Hold a model for one run and write its record, however it ends. `scheduled` is when a night was due that nobody started by hand;
+    `definition` stands in the place of the file's.
 
     Raises NotNeeded for a night that has its run, ModelBusy, and what the stages raise.
     """
     begun_at = datetime.now(UTC)
-    definition = load_definition(definition_path(settings.models, model), dict(overrides or {}))
+    definition = definition or load_definition(definition_path(settings.models, model), dict(overrides or {}))
     today = datetime.now(ZoneInfo(definition.schedule.timezone)).date()
     if as_of is not None and as_of > today:
         raise UsageError(f"--as-of {as_of} is in the future.", remedy=f"The last date is today, {today}.")
@@ -109,7 +110,7 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
         tonight.note("begin", begin)
         tonight = replace(tonight, token=begin["token"])
         try:
-            bury(tonight)
+            bury(settings, definition, before=run.run)
             registry.reconcile(settings, model)
             yield tonight
         except BaseException as error:
@@ -197,21 +198,25 @@ def _reported(night: Night, record: RunRecord) -> RunRecord:
         return record
 
 
-def bury(night: Night) -> list[int]:
-    """Write the records of earlier runs that ended without a word, as a machine that loses its power does; return their numbers."""
-    store, found = night.settings.store, []
-    for name in store.names(f"runs/{night.run.model}"):
-        if not name.isdigit() or int(name) >= night.run.run or store.exists(f"{run_key(night.run.model, int(name))}/record.json"):
+def bury(settings: Settings, definition: Definition, *, before: int) -> list[int]:
+    """Write the records of runs that ended without a word, as a machine that loses its power does; return their numbers.
+
+    `before`: the first number that may still run.
+    """
+    store, model, found = settings.store, definition.name, []
+    for name in store.names(f"runs/{model}"):
+        number = int(name) if name.isdigit() else before
+        if number >= before or store.exists(f"{run_key(model, number)}/record.json"):
             continue
-        run = runs.Run(night.run.model, int(name), "")
-        dead = replace(night, run=run)
-        begin = dead.notes().get("begin", {})
-        dead = replace(dead, run=replace(run, run_id=begin.get("run_id", "")), trigger=begin.get("trigger", ""),
-                       started=begin.get("started", night.started), as_of=date.fromisoformat(begin.get("as_of", str(night.as_of))))
-        serves = releases.champion_of(night.settings, night.run.model) == run.run
-        told = f"Run {run.run} ended without a word: it was killed, or its machine died."
+        dead = Night(settings, definition, runs.Run(model, number, ""), date.min, datetime.now(UTC).isoformat(timespec="seconds"), "")
+        if (begin := dead.notes().get("begin")) is None:
+            continue  # it had hardly begun
+        dead = replace(dead, run=replace(dead.run, run_id=begin["run_id"]), trigger=begin["trigger"], started=begin["started"],
+                       as_of=date.fromisoformat(begin["as_of"]))
+        serves = releases.champion_of(settings, model) == number
+        told = f"Run {number} ended without a word: it was killed, or its machine died."
         conclude(dead, assemble(dead, "promoted" if serves else "failed", told))
-        found.append(run.run)
+        found.append(number)
     return found
 
 

@@ -19,6 +19,9 @@ AGAIN = "again"
 ON_DEMAND = "on-demand"
 """The deployment of a flow that other services trigger, with any model."""
 
+RETRAINING_ASKED = "nightgate.retraining.asked"
+"""The event by which monitoring asks for a retraining; its payload holds model, reason and report."""
+
 LONGEST = 300
 """Seconds after which a server that has not answered is given up."""
 
@@ -39,6 +42,11 @@ def pause(place: Settings, models: Sequence[str], *, paused: bool) -> Mapping[st
     Raises SourceUnavailable when the server cannot be asked.
     """
     return _carried_out(place, "pause" if paused else "resume", *models)
+
+
+def mend(place: Settings) -> Mapping[str, Sequence[str]]:
+    """Mark runs that run nowhere and start them again once; return the names of those `mended`. Raises SourceUnavailable."""
+    return _carried_out(place, "mend")
 
 
 def _carried_out(place: Settings, *words: str) -> Mapping[str, Sequence[str]]:

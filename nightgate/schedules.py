@@ -25,8 +25,9 @@ def due(schedule: Schedule, after: datetime, until: datetime) -> Iterator[dateti
     """Yield the moments in `(after, until]` at which a night is due, each date once whatever the clocks do."""
     from croniter import croniter
 
-    zone, seen = ZoneInfo(schedule.timezone), night_of(schedule, after)
-    moments = croniter(schedule.cron, after.astimezone(zone))
+    start = after.astimezone(ZoneInfo(schedule.timezone))
+    seen = croniter(schedule.cron, start + timedelta(microseconds=1)).get_prev(datetime).date()
+    moments = croniter(schedule.cron, start)
     while (moment := moments.get_next(datetime)) <= until:
         if moment.date() != seen:
             yield moment

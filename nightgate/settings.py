@@ -27,6 +27,8 @@ class Settings:
     store_url: str
     registry: str
     keys: Path
+    contracts: Path | None = None
+    """Where contracts are that do not stand in the project, as those of a past night."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Key files that were named: `signing_key`, `public_key`, `access`; others lie beside `keys`."""
 
@@ -54,7 +56,7 @@ class Settings:
         return self.root / "models"
 
     def contracts_of(self, model: str) -> Path:
-        return self.root / "data_contracts" / model
+        return (self.contracts or self.root / "data_contracts") / model
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -90,7 +92,7 @@ def settings(root: Path | None = None) -> Settings:
     keys = os.environ.get("NIGHTGATE_KEYS") or table.get("keys") or str(root / ".nightgate" / "keys.json")
     named = {name: os.environ.get(f"NIGHTGATE_{name.upper()}") or table.get(name) for name in ("signing_key", "public_key", "access")}
     files = {name: Path(_absolute(root, place)) for name, place in named.items() if place}
-    return Settings(root, store, registry, Path(_absolute(root, keys)), files)
+    return Settings(root, store, registry, Path(_absolute(root, keys)), files=files)
 
 
 def _table(root: Path) -> dict[str, str]:

@@ -10,18 +10,20 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nightgate import decisions, features, leakage, registry, releases, runs, snapshots
+from nightgate import decisions, features, leakage, monitoring, registry, releases, runs, snapshots
 from nightgate.contracts.suites import read_suite
 from nightgate.datasets import ROW, Column, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition
+from nightgate.drift.performance import promise
 from nightgate.errors import FileMissing, LeakFound, ModelBusy
-from nightgate.evaluation.holdout import Rival, metrics_row, predictions_table
+from nightgate.evaluation.holdout import Rival, metrics_row, predictions_of, predictions_table
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
+from nightgate.evaluation.metrics import Scored
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
-from nightgate.profile import profile
-from nightgate.records import CandidateNumbers, RunRecord, read_record, run_numbers
+from nightgate.profile import profile as profile_columns
+from nightgate.records import CandidateNumbers, Interval, RunRecord, read_record, run_numbers
 from nightgate.reports import writing as reports
 from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
@@ -140,6 +142,26 @@ def decide(night: Night, evaluated: Evaluated) -> Decision:
         return decision
 
 
+def profile(night: Night, snapshot: Dataset, dataset: Dataset, evaluated: Evaluated) -> None:
+    """Write what monitoring compares with: counts of the columns that a prediction needs, and of the held-out predictions."""
+    with night.stage("profile") as notes:
+        table, definition = _table(night, dataset), night.definition
+        holdout = holdout_split(table, definition).holdout
+        losses = {each["column"]: each["loss"] for each in night.notes()["evaluate"]["evaluation"]["importances"]}
+        with night.settings.store.local_copy(snapshot.uri) as path:
+            reference = monitoring.learn_snapshot(definition, path, snapshot.names, losses)
+        with night.settings.store.local_copy(evaluated.predictions.uri) as path:
+            predictions = predictions_of(pd.read_parquet(path))
+        reference = monitoring.with_predictions(reference, predictions, table.classes, None if table.time is None else table.time[holdout])
+        scored = Scored(definition.task, table.target[holdout], predictions, np.arange(len(holdout)), evaluated.threshold)
+        promised = promise(scored, definition.metric, Interval(**night.notes()["evaluate"]["metrics"]["challenger"][definition.metric]))
+        content = reference.to_bytes()
+        night.settings.store.write(f"{night.folder}/{monitoring.PROFILE}", content)
+        night.settings.store.write_json(f"{night.folder}/{monitoring.PROMISE}", promised.as_json())
+        notes.update(told=f"{counted(len(reference.axes), 'column')}, {len(content) / 1024:,.0f} KiB, "
+                     + ("calibrated" if reference.calibrated else "uncalibrated: too few days"))
+
+
 def release(night: Night, dataset: Dataset, evaluated: Evaluated) -> str:
     """Write the challenger's release; return its address."""
     with night.stage("release") as notes:
@@ -175,7 +197,7 @@ def report(night: Night, decision: Decision) -> Documents:
         record = assemble(night, decision.verdict, decision.sentence)
         dataset = Dataset.from_json(night.notes()["collect"]["dataset"])
         with night.settings.store.local_copy(dataset.uri) as path:
-            columns = profile(path, dataset.columns, sensitive=frozenset(night.definition.privacy.mask))
+            columns = profile_columns(path, dataset.columns, sensitive=frozenset(night.definition.privacy.mask))
         written = reports.write(night.settings.store, record, columns)
         notes.update(report=written.report_address, told="with model card")
         return written

@@ -5,6 +5,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from nightgate.contracts.gate import GateResult
 from nightgate.decisions import Decision
 from nightgate.nights import Night
+from nightgate.records import RunRecord
 from nightgate.reports.writing import Documents
 
 
@@ -21,6 +22,13 @@ def gate(about: str, result: GateResult) -> None:
 def decision(night: Night, decided: Decision) -> None:
     create_markdown_artifact(f"## {decided.verdict}\n\n{decided.sentence}", key=_key(night.run.model, "decision"),
                              description=decided.sentence)
+
+
+def verdict(record: RunRecord) -> None:
+    """Show how a run ended in the form that other services read."""
+    row = {"verdict": record.verdict, "reason": record.reason, "run": record.run, "as_of": record.as_of, "champion": record.champion,
+           "champion_before": record.champion_before, "report": record.report}
+    create_table_artifact([row], key=_key(record.model, "verdict"), description=record.reason)
 
 
 def documents(night: Night, written: Documents) -> None:

@@ -91,6 +91,7 @@ def run_plainly(place: Settings, name: str = "credit", *, until: str = "conclude
         gates.let_pass(tonight, evaluated.predictions, gates.pass_gate(tonight, "predictions", evaluated.predictions))
         gates.let_pass(tonight, evaluated.metrics, gates.pass_gate(tonight, "metrics", evaluated.metrics))
         decision = stages.decide(tonight, evaluated)
+        stages.profile(tonight, snapshot, table, evaluated)
         stages.release(tonight, table, evaluated)
         stages.register(tonight, decision, stages.report(tonight, decision))
         if decision.verdict == "promoted":

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from nightgate import skeleton
-from nightgate.monitoring import compare_model
+from nightgate.monitoring import monitor
 from nightgate.scoring.batch import score
 from nightgate.settings import Settings
 from tests.projects import run_plainly
@@ -36,14 +36,14 @@ def test_examples_are_trained_scored_and_quiet(name: str, source: str, metric: s
     challenger = record.metrics["challenger"]
     assert challenger is not None and low < challenger[metric].value < high
     assert len(scored) == made.rows > 100 and not scored.isna().any().any()
-    assert compare_model(place, name).alarm == 0
+    assert monitor(place, name).compared.found.alarm == 0
 
 
 def test_drift_of_the_stream_can_be_switched_on_and_is_noticed(place: Settings) -> None:
     definition, begins = place.models / "credit_applications.toml", date.today() - timedelta(days=60)
     definition.write_text(definition.read_text().replace("rows_per_day=60", f"rows_per_day=60&drift=shift&drift_from={begins}"))
 
-    found = {each.column: each.verdict for each in compare_model(place, "credit_applications").columns}
+    found = {each.column: each.verdict for each in monitor(place, "credit_applications").compared.found.columns}
 
     assert {name for name, verdict in found.items() if verdict == "alarm"} >= {"income", "amount"}
     assert found["utilisation"] == found["region"] == "quiet"

@@ -1,12 +1,10 @@
-"""Commands of operation: up, deploy, pause, resume, drift."""
+"""Commands of operation: up, deploy, pause, resume."""
 
 import argparse
 import sys
-from pathlib import Path
 
 from nightgate.cli.parsing import Answer, Commands
-from nightgate.errors import FileMissing, UsageError
-from nightgate.reports.document import Document, Part, Table
+from nightgate.errors import UsageError
 from nightgate.settings import settings
 
 
@@ -22,9 +20,6 @@ def add(commands: Commands) -> None:
                                 ("resume", resume, "Run a model's nights again.")):
         named = commands.add(name, handler, told, f"nightgate {name} credit")
         named.add_argument("models", nargs="+", metavar="MODEL")
-    look = commands.add("drift", drift, "Compare a model's data with those it was trained on, or any files with each other.",
-                        "nightgate drift reference.parquet current.parquet", begins="Reading the data …")
-    look.add_argument("data", nargs="+", help="a model, or a reference file and current ones")
 
 
 def up(arguments: argparse.Namespace) -> Answer:
@@ -81,27 +76,3 @@ def _paused(arguments: argparse.Namespace, *, paused: bool) -> Answer:
                   f"{', '.join(arguments.models)}: {'paused' if paused else 'resumed'}.")
 
 
-def drift(arguments: argparse.Namespace) -> Answer:
-    """Compare, and answer 3 when a column raises an alarm."""
-    from nightgate import drift as drifting
-
-    if len(arguments.data) == 1:
-        from nightgate.monitoring import compare_model
-
-        found = [compare_model(settings(), arguments.data[0])]
-    else:
-        paths = [Path(name) for name in arguments.data]
-        for path in paths:
-            if not path.is_file():
-                raise FileMissing(f"{path} is not there.", remedy="Name a model, or a reference file and current files.")
-        reference = drifting.read(paths[0])
-        found = [drifting.compare(reference, drifting.read(path), data=str(path)) for path in paths[1:]]
-    parts: list[Part] = []
-    for each in found:
-        rows = [[column.column, column.verdict, f"{column.distance:.3f}", column.why] for column in
-                sorted(each.columns, key=lambda column: (-column.distance, column.column))]
-        parts.append(Table([each.data, "verdict", "distance", "why"], rows, frozenset({"distance"}),
-                           frozenset(number for number, row in enumerate(rows) if row[1] == "alarm")))
-    alarms = sum(each.alarm for each in found)
-    value = {"files": [each.as_json() for each in found]}
-    return Answer(value, Document("Drift", f"{alarms} columns raise an alarm", parts), 3 if alarms else 0)

@@ -146,6 +146,16 @@ def infer_metrics(definition: Definition) -> dict[str, Any]:
     return suite(f"{definition.name}.metrics", found, {})
 
 
+def drift_contract(name: str) -> dict[str, Any]:
+    """Write the contract of the drift table, a row a monitored column: none raises an alarm. Others only warn."""
+    alarm = "No column has changed beyond its limit; add a row_condition such as column != 'age' to spare one."
+    found = [_rows(), expect("expect_column_values_to_not_be_in_set", {"column": "verdict", "value_set": ["alarm"]}, alarm)]
+    for verdict, note in (("undecided", "Each column had enough rows to tell."), ("watch", "No change is significant, however small.")):
+        found.append({**expect("expect_column_values_to_not_be_in_set", {"column": "verdict", "value_set": [verdict]}, note),
+                      "severity": "warning"})
+    return suite(f"{name}.drift", found, {})
+
+
 def _rows() -> Expectation:
     return expect("expect_table_row_count_to_be_between", {"min_value": 1}, "There is at least one row.")
 

@@ -132,6 +132,12 @@ def predictions_table(table: Table, split: Split, result: Evaluation, before: Se
     return pd.DataFrame(whole, columns=[*names, *(CHANGE + name for name in names)]).assign(row=table.rows[split.holdout].astype(str))
 
 
+def predictions_of(table: "pd.DataFrame") -> Floats:
+    """Return the predictions that such a table holds, (n,) or (n, classes)."""
+    found = table[[name for name in table.columns if name != "row" and not name.startswith(CHANGE)]].to_numpy(dtype=np.float64)
+    return found[:, 0] if found.shape[1] == 1 else found
+
+
 def metrics_row(result: Evaluation, metric: Metric) -> dict[str, float]:
     """Return the one row of the metrics boundary: figures by their names."""
     challenger = result.metrics["challenger"] or {}

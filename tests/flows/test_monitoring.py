@@ -30,14 +30,16 @@ def descriptions(key: str) -> list[str]:
 
 
 def test_drift_is_shown_and_ends_the_flow_as_failed(place: Settings) -> None:
-    assert monitoring("loans")["alarm"] == 0
+    night = monitoring("loans")
+    assert (night["success"], night["asks"], night["open_since"]) == (True, False, None)
 
     frame = people(600, seed=1)
     frame.assign(income=frame["income"] + np.float64(20)).to_csv(place.root / "data.csv", index=False)
     with pytest.raises(ContractBroken, match="income"):
         monitoring("loans")
 
-    assert sorted(descriptions("loans-drift")) == ["0 columns raise an alarm.", "1 columns raise an alarm."]
+    assert sorted(descriptions("loans-drift")) == ["0 columns raise an alarm.", "2 columns raise an alarm."]
+    assert sorted(descriptions("loans-gate-drift")) == ["Gate **drift** STOPPED: 4 checks on 5 rows.", "Gate **drift** passed: 4 checks on 5 rows."]
 
 
 def test_a_table_is_scored_between_two_gates(place: Settings) -> None:

@@ -52,7 +52,7 @@ def test_up_schedules_every_night_runs_on_demand_and_ends_cleanly(tmp_path: Path
     with subprocess.Popen([*command, str(port)], cwd=place.root, env=environment, text=True, stdout=subprocess.PIPE) as up:
         try:
             until(up, lambda: len(asked(api, "/deployments/filter", {})) >= 5)
-            deployments = {each["name"]: each for each in asked(api, "/deployments/filter", {}) if each["entrypoint"].endswith(":retraining")}
+            deployments = {each["name"]: each for each in asked(api, "/deployments/filter", {}) if each["entrypoint"].endswith(".retraining")}
             scheduled = until(up, lambda: asked(api, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}))
             second = subprocess.run([*command, str(port + 1), "--json"], cwd=place.root, env=environment, capture_output=True, text=True,
                                     check=False)

@@ -1,0 +1,35 @@
+"""Automations: what Prefect's server starts by itself when an event comes."""
+
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.events.actions import RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+from nightgate.operations import RETRAINING_ASKED
+from nightgate.settings import Settings
+
+
+def automate(place: Settings, retraining: UUID) -> str:
+    """Let the event of monitoring start the retraining of its model, with the reason; return the automation's name.
+
+    There is one such automation a project, however often this is called.
+    """
+    name = f"Nightgate: retrain what has drifted, {place.root}"
+    wanted = AutomationCore(
+        name=name, description="Monitoring asks at most once in a cool-down; a challenger serves only if it is shown to be better.",
+        trigger=EventTrigger(expect={RETRAINING_ASKED}, match={"prefect.resource.id": "nightgate.model.*"}, posture=Posture.Reactive,
+                             threshold=1),
+        actions=[RunDeployment(source="selected", deployment_id=retraining,
+                               parameters={each: _from_event(each) for each in ("model", "reason")})])
+    with get_client(sync_client=True) as client:
+        known = client.read_automations_by_name(name)
+        if known:  # what somebody has switched off stays off
+            client.update_automation(known[0].id, wanted.model_copy(update={"enabled": known[0].enabled}))
+        else:
+            client.create_automation(wanted)
+    return name
+
+
+def _from_event(key: str) -> dict[str, str]:
+    return {"__prefect_kind": "jinja", "template": "{{ event.payload." + key + " }}"}

@@ -1,0 +1,112 @@
+"""Commands of monitoring: drift, backtest, simulate."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightgate.cli.parsing import Answer, Commands
+from nightgate.errors import UsageError
+from nightgate.reports.document import Document, Facts, Part, Table
+from nightgate.settings import settings
+from nightgate.wording import counted, figure
+
+if TYPE_CHECKING:
+    from nightgate.backtesting import Backtest
+    from nightgate.drift.comparing import Compared
+    from nightgate.drift.reference import Reference
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands."""
+    look = commands.add("drift", drift, "Compare what a model sees now with what it was trained on, or any files with each other.",
+                        "nightgate drift reference.parquet current.parquet --time day --every day --html drift.html",
+                        begins="Reading the data …")
+    look.add_argument("data", nargs="+", help="a model, or a reference file and current ones")
+    look.add_argument("--time", help="column of the files that tells the time: the reference's wobble is learnt from it")
+    look.add_argument("--every", choices=("day", "week", "month"), default="day", help="how long a current file is, as a rule")
+    look.add_argument("--importance", type=Path, metavar="F", help='how much columns matter: {"income": 0.3} or lines income,0.3')
+    look.add_argument("--html", type=Path, metavar="F", help="write a report, too")
+    past = commands.add("backtest", backtest, "Replay a model's own history night by night, and show what would have happened.",
+                        "nightgate backtest credit --nights 60", begins="Replaying the nights; each retraining takes its time …")
+    stream = commands.add("simulate", simulate, "The same on a simulated stream, whose last half of the nights drift.",
+                          "nightgate simulate credit_applications --nights 60 --drift concept",
+                          begins="Replaying the nights; each retraining takes its time …")
+    stream.add_argument("--drift", choices=("none", "shift", "concept", "category"), default="shift")
+    for each in (past, stream):
+        each.add_argument("model")
+        each.add_argument("--nights", type=int, default=30)
+        each.add_argument("--schedule", action="append", choices=("never", "weekly", "nightly", "on drift"),
+                          help="one that is looked at; all when absent")
+
+
+def drift(arguments: argparse.Namespace) -> Answer:
+    """Compare, and answer 3 when a column raises an alarm."""
+    from nightgate.reports.drift import shown
+
+    reference, compared = _of_model(arguments) if len(arguments.data) == 1 else _of_files(arguments)
+    found = [each.found for each in compared]
+    alarms = sum(each.alarm for each in found)
+    if arguments.html is not None:
+        _write(arguments.html, reference, compared)
+    return Answer({"files": [each.as_json() for each in found]},
+                  Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", shown(found)), 3 if alarms else 0)
+
+
+def backtest(arguments: argparse.Namespace) -> Answer:
+    """Replay a model's history."""
+    from nightgate import backtesting
+
+    return _replayed(backtesting.backtest(settings(), arguments.model, nights=_nights(arguments),
+                                          schedules=arguments.schedule or backtesting.SCHEDULES))
+
+
+def simulate(arguments: argparse.Namespace) -> Answer:
+    """Replay a stream that drifts."""
+    from nightgate import backtesting
+
+    return _replayed(backtesting.simulate(settings(), arguments.model, nights=_nights(arguments), drift=arguments.drift,
+                                          schedules=arguments.schedule or backtesting.SCHEDULES))
+
+
+def _nights(arguments: argparse.Namespace) -> int:
+    if arguments.nights < 1:
+        raise UsageError(f"--nights {arguments.nights} replays nothing.", remedy="Name at least 1.")
+    return int(arguments.nights)
+
+
+def _replayed(found: "Backtest") -> Answer:
+    rows = [[each.schedule, f"{each.retrainings}", f"{each.promotions}", f"{each.stops}", f"{len(each.alarms)}", f"{each.answers:,}",
+             "–" if each.loss is None else f"{figure(each.loss.value)} ({figure(each.loss.low)} to {figure(each.loss.high)})"]
+            for each in found.outcomes]
+    columns = ["retrained", "retrainings", "promotions", "stops", "alarms", "answers", found.metric]
+    noticed = [(each.schedule, told) for each in found.outcomes for told in (*each.alarms, *each.failed)]
+    parts: list[Part] = [Table(columns, rows, frozenset(columns[1:-1])), *([Facts(noticed)] if noticed else [])]
+    return Answer(found.as_json(), Document(f"{found.model}, {counted(len(found.nights), 'night')}",
+                                            f"{found.nights[0]} to {found.nights[-1]}", parts))
+
+
+def _of_files(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]]":
+    from nightgate.drift.comparing import compare_files
+
+    paths = [Path(name) for name in arguments.data]
+    return compare_files(paths[0], paths[1:], time=arguments.time, every=arguments.every, importances=arguments.importance)
+
+
+def _of_model(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]]":
+    from nightgate.monitoring import monitor
+
+    if arguments.time is not None or arguments.importance is not None:
+        raise UsageError("A model knows its own event time and importances.", remedy="Leave --time and --importance out.")
+    found = monitor(settings(), arguments.data[0])
+    return found.reference, [found.compared]
+
+
+def _write(path: Path, reference: "Reference", compared: "list[Compared]") -> None:
+    from nightgate.reports.drift import parts_of
+    from nightgate.reports.html import html
+
+    parts = [part for each in compared for part in parts_of(each.found, reference, each.current)]
+    try:
+        path.write_text(html(Document("Drift", ", ".join(each.found.data for each in compared), parts)), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.", remedy="Name another file with --html.") from None

@@ -1,0 +1,96 @@
+"""Nights of monitoring, kept one record each, and what follows from their order: an alarm opens once, and asks once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+
+from nightgate.drift.policy import TableDrift
+from nightgate.errors import FileMissing
+from nightgate.store import Store
+
+CLEAN = 3
+"""Clean nights in a row that close an alarm."""
+
+COOL_DOWN = timedelta(days=7)
+"""Time after monitoring has asked for a retraining in which it asks for no other."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One night of monitoring. `open_since`: the night on which the alarm that is open was raised; `asks`: whether this night asks
+    for a retraining. `columns` map to distance, limit, verdict and why."""
+
+    model: str
+    as_of: str
+    version: int
+    rows: int
+    calibrated: bool
+    success: bool
+    columns: Mapping[str, Mapping[str, Any]]
+    causes: Sequence[str] = ()
+    performance: Mapping[str, Any] = field(default_factory=dict)
+    open_since: str | None = None
+    opened: bool = False
+    asks: bool = False
+    report: str | None = None
+    layout: int = 1
+
+    @property
+    def decided(self) -> bool:
+        """Whether anything could be told of the night."""
+        return any(each["verdict"] != "undecided" for each in self.columns.values())
+
+    @property
+    def reason(self) -> str:
+        """Why a retraining is asked for, as the run's name has it."""
+        return f"drift of {', '.join(self.causes[:3])}" if self.causes else "loss of performance"
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def of_comparison(found: TableDrift, *, as_of: date, version: int) -> Watched:
+    """Return the record of a night, before what its order among others makes of it."""
+    columns: dict[str, Mapping[str, Any]] = found.as_json()["columns"]
+    causes = [each.column for each in found.ranked if each.verdict == "alarm"]
+    return Watched(found.data, str(as_of), version, found.rows, found.calibrated, not causes, columns, causes)
+
+
+def placed(night: Watched, before: Sequence[Watched]) -> Watched:
+    """Return a night with its place after others, oldest first: whether an alarm is open, opens now, and asks for a retraining."""
+    since, clean, asked = None, 0, None
+    for each in [*before, night]:
+        if not each.success:
+            since, clean = since or each.as_of, 0
+        elif each.decided and since is not None:
+            clean += 1
+            since = None if clean >= CLEAN else since
+        asked = each.as_of if each.asks else asked
+    resting = asked is not None and date.fromisoformat(night.as_of) - date.fromisoformat(asked) < COOL_DOWN
+    asks = not night.success and not resting
+    return replace(night, open_since=since, opened=since == night.as_of, asks=asks)
+
+
+def write(store: Store, night: Watched) -> None:
+    store.write_json(f"{_folder(night.model)}/{night.as_of}.json", night.as_json())
+
+
+def read(store: Store, model: str) -> list[Watched]:
+    """Return the nights of a model, oldest first."""
+    return [_read(store, model, name.removesuffix(".json")) for name in store.names(_folder(model)) if name.endswith(".json")]
+
+
+def report_key(model: str, as_of: str) -> str:
+    return f"{_folder(model)}/{as_of}.html"
+
+
+def _read(store: Store, model: str, name: str) -> Watched:
+    try:
+        return Watched(**store.read_json(f"{_folder(model)}/{name}.json"))
+    except TypeError:
+        raise FileMissing(f"The night {name} of {model} was written by another version.", remedy="Remove its file.") from None
+
+
+def _folder(model: str) -> str:
+    return f"monitoring/{model}"

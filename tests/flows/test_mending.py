@@ -1,0 +1,115 @@
+"""Runs that died without a word are marked and started again once, whichever machine they ran on."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Running, Scheduled
+
+from flows.deploying import write
+from flows.mending import mend
+from flows.runner import Runner
+from nightgate.records import history
+from nightgate.runs import lease
+from nightgate.settings import Settings
+from tests.projects import project
+
+AT_ONCE = timedelta(0)
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> Iterator[Settings]:
+    made = project(tmp_path_factory.mktemp("mending"), name="mended")
+    monkeypatch.setenv("NIGHTGATE_PROJECT", str(made.root))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)  # forks know the environment, not this process's settings
+    monkeypatch.chdir(made.root)
+    yield made
+    with get_client(sync_client=True) as client:
+        for each in client.read_deployments():
+            client.delete_deployment(each.id)
+
+
+def begun(client: SyncPrefectClient, deployment: UUID) -> FlowRun:
+    """Return a run that a machine took and said it was running."""
+    run = client.create_flow_run_from_deployment(deployment, parameters={"model": "mended"}, state=Scheduled())
+    client.set_flow_run_state(run.id, Running(), force=True)
+    return run
+
+
+def test_a_dead_run_is_started_again_once(place: Settings) -> None:
+    deployment = write(place).ids["retraining/mended"]
+    with get_client(sync_client=True) as client:
+        run = begun(client, deployment)
+
+        first = mend(client, place, silent=AT_ONCE)
+        second = mend(client, place, silent=AT_ONCE)
+        again = [each for each in client.get_scheduled_flow_runs_for_deployments([deployment], limit=10) if "again" in each.tags]
+        client.set_flow_run_state(again[0].id, Running(), force=True)
+        third = mend(client, place, silent=AT_ONCE)
+        states = [client.read_flow_run(each.id).state for each in (run, again[0])]
+        last = [each for each in client.get_scheduled_flow_runs_for_deployments([deployment], limit=10) if "again" in each.tags]
+
+    assert (first, second, third) == ([run.name], [], [again[0].name])
+    assert all(state is not None and state.is_crashed() for state in states)
+    assert len(again) == 1 and not last, "it was started a third time"
+
+
+def test_a_run_that_holds_its_model_lives(place: Settings) -> None:
+    with get_client(sync_client=True) as client:
+        run = begun(client, write(place).ids["retraining/mended"])
+        with lease(place.registry, "mended", run_id=str(run.id), key="k"):
+            assert mend(client, place, silent=AT_ONCE) == []
+        assert mend(client, place, silent=timedelta(hours=1)) == []
+        client.set_flow_run_state(run.id, Running(), force=True)
+        assert mend(client, place, silent=AT_ONCE) == [run.name]
+
+
+def test_the_runner_runs_what_is_due_and_tells_of_what_was_killed(place: Settings) -> None:
+    deployment = write(place).ids["retraining/mended"]
+    with get_client(sync_client=True) as client:
+        runner = Runner(client, [deployment], limit=1)
+        run = client.create_flow_run_from_deployment(deployment, parameters={"model": "mended", "reason": "a test"}, state=Scheduled())
+        runner.step()
+        process = runner.running[run.id]
+        process.join()
+        runner.step()
+        done = client.read_flow_run(run.id).state
+        other = client.create_flow_run_from_deployment(deployment, parameters={"model": "mended"}, state=Scheduled())
+        runner.step()
+        runner.running[other.id].kill()
+        runner.running[other.id].join()
+        runner.step()
+        killed = client.read_flow_run(other.id).state
+        for each in runner.running.values():
+            each.kill()
+
+    assert done is not None and done.is_completed() and history(place.store, "mended")[0].trigger == "a test"
+    assert killed is not None and killed.is_crashed() and "killed by signal 9" in str(killed.message)
+
+
+def test_what_was_changed_by_hand_stays_and_is_told(place: Settings) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    written = write(place)
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment(written.ids["retraining/mended"])
+        client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, schedule=CronSchedule(cron="5 5 * * *"))
+
+        again = write(place)
+        now = client.read_deployment(deployment.id).schedules[0].schedule
+
+    assert written.kept == [] and again.deployed == [] and again.kept == ["retraining/mended"]
+    assert isinstance(now, CronSchedule) and now.cron == "5 5 * * *"
+
+
+def test_a_definition_that_changed_is_written_anew(place: Settings) -> None:
+    write(place)
+    definition = place.models / "mended.toml"
+    definition.write_text(definition.read_text().replace('"0 2 * * *"', '"0 4 * * *"'))
+
+    assert sorted(write(place).deployed) == ["monitoring/mended", "retraining/mended"]
+    assert write(place).deployed == []

@@ -1,0 +1,47 @@
+"""Nights of monitoring in their order: an alarm opens once, closes after three clean nights, and asks once in a cool-down."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from nightgate.episodes import Watched, placed, read, write
+from nightgate.errors import FileMissing
+from nightgate.store import Store
+
+
+def nights(pattern: str) -> list[Watched]:
+    """Return nights of a pattern: `!` alarm, `.` clean, `?` undecided."""
+    made: list[Watched] = []
+    for day, sign in enumerate(pattern):
+        verdict = {"!": "alarm", ".": "quiet", "?": "undecided"}[sign]
+        night = Watched("credit", str(date(2026, 1, 1) + timedelta(days=day)), 1, 100, True, sign != "!", {"x": {"verdict": verdict}},
+                        ["x"] if sign == "!" else [])
+        made.append(placed(night, made))
+    return made
+
+
+@pytest.mark.parametrize(("pattern", "opened", "is_open"), [
+    ("....", [], False), (".!!!", [1], True), ("!..!", [0], True), ("!...", [0], False), ("!...!", [0, 4], True), ("!..?.", [0], False),
+    ("!..?", [0], True), ("!??????", [0], True)])
+def test_an_alarm_opens_once_and_closes_after_three_clean_nights(pattern: str, opened: list[int], is_open: bool) -> None:
+    found = nights(pattern)
+
+    assert [day for day, night in enumerate(found) if night.opened] == opened
+    assert (found[-1].open_since is not None) == is_open
+
+
+@pytest.mark.parametrize(("pattern", "asks"), [("!!!!!!!", [0]), ("!!!!!!!!", [0, 7]), ("!...!", [0]), ("!.......!", [0, 8])])
+def test_one_retraining_is_asked_for_in_a_cool_down(pattern: str, asks: list[int]) -> None:
+    assert [day for day, night in enumerate(nights(pattern)) if night.asks] == asks
+
+
+def test_nights_come_back_in_order(tmp_path: object) -> None:
+    store = Store(str(tmp_path))
+    for night in reversed(nights(".!.")):
+        write(store, night)
+
+    assert read(store, "credit") == nights(".!.")
+
+    store.write_json("monitoring/credit/2026-01-09.json", {"model": "credit"})
+    with pytest.raises(FileMissing, match="another version"):
+        read(store, "credit")
