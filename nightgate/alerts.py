@@ -81,7 +81,8 @@ def _failed(record: RunRecord) -> Cause:
     """Return why a run failed; the same words about other models and numbers are the same cause."""
     error = record.error or {}
     told = bounded(str(error.get("message") or record.reason), LONGEST)
-    plain = re.sub(r"\d+", "#", told.replace(record.model, "MODEL"))
+    rules = [rule for gate in record.gates for rule in gate.broken]
+    plain = re.sub(r"\d+", "#", "; ".join(rules or [record.reason]).replace(record.model, "MODEL"))
     return Cause(f"{error.get('kind', record.verdict)} {plain}", f"run {record.run} is {record.verdict}: {told} "
                  f"{error.get('remedy', '')} Report: {record.report or '–'}", (record.model,))
 
