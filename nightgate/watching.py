@@ -15,7 +15,8 @@ from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift.policy import TableDrift
 from nightgate.episodes import Watched
 from nightgate.errors import ContractBroken
-from nightgate.monitoring import Monitored, Observed, monitor, today
+from nightgate.monitoring import Monitored, monitor, today
+from nightgate.observing import Observed
 from nightgate.reports import monitoring as reports
 from nightgate.settings import Settings
 from nightgate.spool import working_folder
