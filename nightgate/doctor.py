@@ -64,7 +64,7 @@ def _pointer(settings: Settings, model: str) -> Generator[Finding, None, bool]:
     if pointer is None:
         return True
     try:
-        releases.verify(settings.store, model, pointer.version)
+        releases.verify(settings, model, pointer.version, pointed=pointer.manifest_sha256)
     except (NotVerified, FileMissing) as error:
         yield from _replaced(settings, model, pointer, error)
     return True
@@ -75,7 +75,7 @@ def _replaced(settings: Settings, model: str, pointer: releases.Pointer, error: 
         yield Finding(model, f"Run {pointer.version} serves and is damaged: {error.message} Nothing served before it.", False)
         return
     try:
-        releases.promote(settings.store, model, pointer.previous, as_of=pointer.as_of, why=f"run {pointer.version} was found damaged")
+        releases.promote(settings, model, pointer.previous, as_of=pointer.as_of, why=f"run {pointer.version} was found damaged")
     except NightgateError as second:
         yield Finding(model, f"Run {pointer.version} serves and is damaged: {error.message} So is run {pointer.previous}: "
                       f"{second.message}", False)

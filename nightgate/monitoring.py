@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -19,10 +18,10 @@ from nightgate.drift.performance import Performance, Promise, perform
 from nightgate.drift.policy import PREDICTION, ColumnDrift, compare, worse_of
 from nightgate.drift.profile import NO_TIME, Profile, of_file, of_table, scan, total
 from nightgate.drift.reference import WEEK, Reference, learn
-from nightgate.drift.sketches import name_of
-from nightgate.errors import FileMissing
+from nightgate.drift.sketches import merge, name_of
+from nightgate.errors import DataUnusable, FileMissing, SourceUnavailable
 from nightgate.evaluation.metrics import Scored
-from nightgate.observing import AT, Observed, as_column, from_source, with_predictions_of
+from nightgate.observing import AT, Observed, as_column, from_source, observed, today, with_predictions_of
 from nightgate.records import Interval, run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
 from nightgate.settings import Settings
@@ -48,17 +47,19 @@ class Monitored:
 
 def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: Observed | None = None) -> Monitored:
     """Compare what a model saw in the last week, and in its last night, with its champion's reference, and its performance with what
-    training promised; without `seen`, what its source gives. Raises FileMissing, and DataUnusable for a profile that cannot be read.
+    training promised; without `seen`, what the prediction log or the source tells.
+
+    Raises FileMissing, and DataUnusable for a profile that cannot be read.
     """
     definition = load_definition(definition_path(settings.models, model))
     version = champion_of(settings, model)
     if version is None:
         raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
     reference, manifest = reference_of(settings, model, version), read_manifest(settings.store, model, version)
-    seen = seen or from_source(settings, definition, version, as_of or today(definition))
+    seen = seen or observed(settings, definition, version, as_of)
     nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*hidden(definition), AT})
     compared = compare_nights(reference, nights, data=model)
-    done = performance_of(settings, definition, manifest, seen)
+    done = performance_of(settings, manifest, seen, *_with_labels(settings, definition, version, as_of or today(definition), seen))
     return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, seen.odd)
 
 
@@ -79,27 +80,34 @@ def told(interval: Interval) -> str:
     return f"{figure(interval.value)} ({figure(interval.low)} to {figure(interval.high)})"
 
 
-def performance_of(settings: Settings, definition: Definition, manifest: Manifest, seen: Observed) -> Performance | None:
-    """Return a release's performance on what it saw; realised on rows with labels that came after those it was trained on."""
+def _with_labels(settings: Settings, definition: Definition, version: int, as_of: date, seen: Observed) -> tuple[Observed, str]:
+    """Return the rows whose labels are known: those that were seen, or, where requests do not name the entity, the source's newest."""
+    if seen.time != AT or any(definition.target in batch.schema.names for batch, _ in seen.blocks()):
+        return seen, definition.target
+    try:
+        return from_source(settings, definition, version, as_of), definition.target
+    except (DataUnusable, SourceUnavailable):
+        return seen, definition.target  # what was asked can be judged without it
+
+
+def performance_of(settings: Settings, manifest: Manifest, seen: Observed, labelled: Observed, target: str) -> Performance | None:
+    """Return a release's performance: estimated on what it saw, realised on rows with labels newer than those it was trained on."""
     key = f"{run_key(manifest.model, manifest.version)}/{PROMISE}"
-    if not settings.store.exists(key):
+    every = [predictions for _, predictions in seen.blocks() if predictions is not None]
+    if not every or not settings.store.exists(key):
         return None
-    made, every, scored = Promise.from_json(settings.store.read_json(key)), [], []
-    for batch, predictions in seen.blocks():
-        if predictions is None:
-            continue
-        every.append(predictions)
-        if definition.target in batch.schema.names and seen.time is not None and manifest.trained_until is not None:
-            rows = batch.select([definition.target, seen.time]).to_pandas()
-            new = (rows[seen.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
-            target, known = target_of(rows[definition.target], manifest)
-            scored.append((target[new & known], predictions[new & known]))
-    if not every:
-        return None
-    truth = np.concatenate([target for target, _ in scored]) if scored else np.array([])
-    labelled = None if not len(truth) else Scored(manifest.task, truth, np.concatenate([said for _, said in scored]), np.arange(len(truth)),
-                                                  made.threshold)
-    return perform(made, np.concatenate(every), labelled)
+    made, truths, answers = Promise.from_json(settings.store.read_json(key)), [], []
+    for batch, predictions in labelled.blocks():
+        if predictions is not None and target in batch.schema.names and labelled.time is not None and manifest.trained_until is not None:
+            rows = batch.select([target, labelled.time]).to_pandas()
+            truth, known = target_of(rows[target], manifest)
+            known &= (rows[labelled.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
+            truths.append(truth[known])
+            answers.append(predictions[known])
+    rows_known = sum(map(len, truths))
+    scored = Scored(manifest.task, np.concatenate(truths), np.concatenate(answers), np.arange(rows_known), made.threshold) \
+        if rows_known else None
+    return perform(made, np.concatenate(every), scored)
 
 
 def target_of(values: "pd.Series", manifest: Manifest) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
@@ -117,11 +125,18 @@ def compare_nights(reference: Reference, nights: dict[int, Profile], *, data: st
     """Compare the last seven nights together, and the last one; of each column the worse verdict counts."""
     known = {number: each for number, each in nights.items() if number != NO_TIME} or nights
     last = max(known)
-    week = total(each for number, each in known.items() if number > last - WEEK)
+    week = _together([each for number, each in known.items() if number > last - WEEK])
     found = compare(reference, week, data=data, windows=min(WEEK, len(known)))
     if len(known) > 1:
         found = worse_of(found, compare(reference, known[last], data=data))
     return Compared(found, week)
+
+
+def _together(nights: Sequence[Profile]) -> Profile:
+    """Return nights as one; predictions count where there are some: rows that another version answered have none."""
+    whole = total(nights)
+    made = [each.columns[PREDICTION] for each in nights if PREDICTION in each.columns]
+    return replace(whole, columns={**whole.columns, PREDICTION: merge(made)}) if made else whole
 
 
 def reference_of(settings: Settings, model: str, version: int) -> Reference:
@@ -155,7 +170,3 @@ def with_predictions(reference: Reference, predictions: NDArray[np.float64], cla
     columns = {**reference.profile.columns, **made.profile.columns}
     return Reference({**reference.axes, **made.axes}, Profile(reference.profile.rows, columns), {**reference.wobble, **made.wobble},
                      reference.importances)
-
-
-def today(definition: Definition) -> date:
-    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()

@@ -67,7 +67,8 @@ def replay(settings: Settings, model: str, which: str | int | None = None) -> Re
 
 def _as_it_was(settings: Settings, then: RunRecord, folder: Path) -> Settings:
     """Return settings with the contracts, the champion and the masking key's mark of that night, in an empty store."""
-    place = Settings(settings.root, str(folder / "store"), f"sqlite:///{folder / 'registry.db'}", settings.keys, folder / "contracts")
+    place = Settings(settings.root, str(folder / "store"), f"sqlite:///{folder / 'registry.db'}", settings.keys, folder / "contracts",
+                     settings.files)
     (folder / "contracts" / then.model).mkdir(parents=True)
     for gate in then.gates:
         (place.contracts_of(then.model) / f"{gate.boundary}.json").write_bytes(settings.store.read(f"contracts/{gate.sha256}.json"))

@@ -91,8 +91,8 @@ def test_the_doctor_finds_nothing_where_nothing_is_wrong(place: Settings) -> Non
 def test_the_doctor_lets_the_version_before_a_damaged_one_serve(place: Settings) -> None:
     from nightgate.releases import promote, versions
 
-    promote(place.store, "credit", 1, as_of="2026-02-15", why="a test")
-    promote(place.store, "credit", versions(place.store, "credit")[-1], as_of="2026-02-25", why="a test")
+    promote(place, "credit", 1, as_of="2026-02-15", why="a test")
+    promote(place, "credit", versions(place.store, "credit")[-1], as_of="2026-02-25", why="a test")
     served = champion_of(place, "credit")
     for path in Path(place.store_url, "releases", "credit", str(served)).iterdir():
         if path.name != "manifest.json":

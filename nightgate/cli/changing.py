@@ -58,7 +58,7 @@ def rollback(arguments: argparse.Namespace) -> Answer:
     with _held(place, model):
         if serving is None:
             releases.point(place.store, model, None)  # a damaged pointer gives way
-        releases.promote(place.store, model, version, as_of=str(date.today()), why=f"rolled back from {_named(serving)}")
+        releases.promote(place, model, version, as_of=str(date.today()), why=f"rolled back from {_named(serving)}")
         registry.reconcile(place, model)
     return Answer({"model": model, "champion": version, "previous": serving},
                   f"{model}: run {version} serves now{'' if serving is None else f', run {serving} no longer'}.")
@@ -76,7 +76,7 @@ def approve(arguments: argparse.Namespace) -> Answer:
             raise UsageError(f"Run {record.run} of {record.model} was compared with {_named(record.champion_before)}; "
                              f"{_named(champion)} serves now.", remedy=f"`nightgate run {record.model}` compares anew.")
         decided = _decided(replace(record, verdict="promoted", champion=record.run), arguments.reason)
-        releases.promote(place.store, record.model, record.run, as_of=record.as_of, why=record.reason)
+        releases.promote(place, record.model, record.run, as_of=record.as_of, why=record.reason)
         registry.reconcile(place, record.model)
         return _written(place, decided)
 

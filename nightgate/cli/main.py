@@ -23,11 +23,13 @@ from nightgate.cli import (
     quarantine,
     reading,
     running,
+    serving,
 )
 from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
 
-PARTS = (authoring, gating, contracts, drilling, quarantine, documenting, running, reading, changing, mending, operating, monitoring)
+PARTS = (authoring, gating, contracts, drilling, quarantine, documenting, running, reading, changing, mending, operating, monitoring,
+         serving)
 INTERRUPTED = 130
 """The exit code of a command that was ended by Ctrl-C, as shells have it."""
 

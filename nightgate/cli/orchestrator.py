@@ -2,8 +2,6 @@
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -39,32 +37,12 @@ def prepare(place: Settings) -> None:
 def retrain(place: Settings, model: str, *, as_of: date | None, overrides: Mapping[str, str], reason: str) -> dict[str, Any]:
     """Run the retraining flow of one model here and now; return its record. Raises what the flow raises."""
     prepare(place)
-    _start_embedded_server()
+    from flows import embedded
     from flows.retraining import retraining
 
+    embedded.start()
+
     return dict(retraining(model, as_of=as_of, overrides=dict(overrides), reason=reason))
-
-
-def _start_embedded_server() -> None:
-    """Start Prefect's embedded server, where no other is named, so that Ctrl-C does not reach it: it must hear how the run ended.
-
-    A process keeps the signals that are blocked where it is started, and a thread has signals of its own.
-    """
-    if os.environ.get("PREFECT_API_URL"):
-        return
-    from prefect.server.api.server import SubprocessASGIServer
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url:
-        return
-
-    def start() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        SubprocessASGIServer().start()
-
-    starting = threading.Thread(target=start, daemon=True)
-    starting.start()
-    starting.join()
 
 
 def ui_address(place: Settings) -> str | None:

@@ -83,7 +83,7 @@ def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] 
         if identity is not None and identity not in data.types:
             raise UsageError(f"{path.name} has no column `{identity}` to name its rows by.",
                              remedy=f"It has {', '.join(list(data.types)[:12])}.")
-        asked = replace(suite, checks=tuple(at(each, now, suite.folder) for each in suite.checks))
+        asked = replace(suite, checks=tuple(at(each, now, suite.folder, data.table_of) for each in suite.checks))
         results = tuple(_results(data, asked, sensitive, identity))
         found = _result(suite, boundary, data.rows, results)
         if not found.success and quarantine_to is not None and suite.quarantine:

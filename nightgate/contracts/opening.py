@@ -1,17 +1,19 @@
 """Opening a file for a gate: the view `data` over Parquet or CSV, in a database that leaves nothing behind."""
 
 import contextlib
+import glob
+import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightgate.contracts.conditions import identifier, literal
 from nightgate.contracts.families import Types
+from nightgate.contracts.textfiles import ENDINGS, as_texts, typed
 from nightgate.errors import DataUnusable, FileMissing
-from nightgate.headers import names_nothing, numbered
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -21,12 +23,6 @@ MEMORY = "1GB"
 
 FEW = 1
 """Bytes a value in a Parquet file, before compression, below which a column is a dictionary of a few hundred values."""
-
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
-"""Spellings of a missing value in a CSV file that no definition describes, as pandas has them."""
-
-TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".csv.zst")
-
 
 @dataclass(frozen=True)
 class Opened:
@@ -39,7 +35,25 @@ class Opened:
     types: Types
     rows: int
     source: str
+    scratch: Path
     released: int = 0
+    tried: dict[object, Any] = field(default_factory=dict)
+    """What was asked of single columns, by what was asked."""
+
+    def table_of(self, path: Path) -> str:
+        """Return another file as a table in SQL; the values of a CSV file are texts."""
+        if not path.name.casefold().endswith(ENDINGS):
+            return parquet(path)
+        made = self.scratch / f"other-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.parquet"
+        if not made.exists():
+            as_texts(path, made)
+        return parquet(made)
+
+    def asked(self, question: str) -> Any:
+        """Return the one answer to a query, asked once."""
+        if question not in self.tried:
+            self.tried[question] = self.connection.execute(question).fetchall()[0][0]
+        return self.tried[question]
 
     @cached_property
     def few(self) -> frozenset[str]:
@@ -64,10 +78,10 @@ def opened(path: Path, *, released: Path | None = None) -> Iterator[Opened]:
     with tempfile.TemporaryDirectory(prefix="nightgate-") as scratch, \
             duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": scratch}) as connection:
         try:
-            source = _as_parquet(connection, path, Path(scratch)) if path.name.casefold().endswith(TEXT_ENDINGS) else path
+            source = _as_parquet(connection, path, Path(scratch)) if path.name.casefold().endswith(ENDINGS) else path
             types = _view(connection, source)
             spared = _divided(connection, released, types)
-            yield Opened(connection, types, _count(connection, "data"), literal(str(source)), spared)
+            yield Opened(connection, types, _count(connection, "data"), literal(glob.escape(str(source))), Path(scratch), spared)
         except duckdb.Error as error:
             raise _unreadable(path, error) from None
     after = path.stat()
@@ -80,7 +94,7 @@ def _divided(connection: "DuckDBPyConnection", released: Path | None, types: Typ
     if released is None:
         connection.execute("CREATE VIEW data AS SELECT * FROM everything")
         return 0
-    found = f"read_parquet({literal(str(released))})"
+    found = parquet(released)
     held = {str(name) for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {found}").fetchall()}
     if not held >= types.keys():  # the table has other columns now: these rows are not its own
         return _divided(connection, None, types)
@@ -95,33 +109,21 @@ def _count(connection: "DuckDBPyConnection", view: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM {view}").fetchall()[0][0])
 
 
-def _as_parquet(connection: "DuckDBPyConnection", path: Path, scratch: Path) -> Path:
-    """Convert a CSV file, read twice: a type is one that all its values have, not the first few thousand.
+def parquet(path: Path) -> str:
+    """Return a Parquet file as a table in SQL; DuckDB would take `p[1].parquet` for a pattern."""
+    return f"read_parquet({literal(glob.escape(str(path)))})"
 
-    A file without a line of names is known, and its columns named, as a model's source is.
-    """
-    made = scratch / "data.parquet"
-    missing, source = ", ".join(map(literal, MISSING)), literal(str(path))
-    lines = f"SELECT * FROM read_csv({source}, header=false, all_varchar=true) LIMIT 2"
-    first = [list(row) for row in connection.execute(lines).fetchall()]
-    nameless = len(first) > 1 and names_nothing(*([str(value or "") for value in row] for row in first))
-    names = ", ".join(map(literal, numbered(len(first[0])) if nameless else _named(first[0] if first else [])))
-    connection.execute(f"COPY (SELECT * FROM read_csv({source}, nullstr=[{missing}], sample_size=-1, header={not nameless}, "
-                       f"names=[{names}])) TO {literal(str(made))} (FORMAT parquet)")
+
+def _as_parquet(connection: "DuckDBPyConnection", path: Path, scratch: Path) -> Path:
+    texts, made = scratch / "texts.parquet", scratch / "data.parquet"
+    as_texts(path, texts)
+    typed(connection, texts, made)
+    texts.unlink()
     return made
 
 
-def _named(found: Sequence[str | None]) -> list[str]:
-    """Name columns as pandas does, since suites name them so: an empty name by its place, a repeated one by its number."""
-    names: list[str] = []
-    for place, name in enumerate(found):
-        plain = name or f"Unnamed: {place}"
-        names.append(next(each for number in range(len(found) + 1) if (each := f"{plain}.{number}" if number else plain) not in names))
-    return names
-
-
 def _view(connection: "DuckDBPyConnection", path: Path) -> Types:
-    source = f"read_parquet({literal(str(path))})"
+    source = parquet(path)
     types = {str(name): str(kind) for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
     # every column by its name: `* REPLACE (…)` looks for each of 5,000 columns among all the others
     columns = ", ".join(f"{_plain(identifier(name), kind)} AS {identifier(name)}" for name, kind in types.items())

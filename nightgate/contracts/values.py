@@ -4,9 +4,9 @@ DuckDB would cast: `'5' < 3` is answered there, and text in a column of numbers 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,39 +25,49 @@ class Misfit(Exception):
 
 @dataclass(frozen=True)
 class Listed:
-    """The values of a column of another file."""
+    """The values of a column of another file; `table` is that file in SQL, `texts` say that all its values are."""
 
-    path: Path
+    name: str
     column: str
+    table: str
+    texts: bool
 
     def __str__(self) -> str:
-        return f"the values of `{self.column}` in {self.path.name}"
+        return f"the values of `{self.column}` in {self.name}"
 
-    @property
-    def sql(self) -> str:
-        name = literal(str(self.path))
-        table = f"read_csv({name}, sample_size=-1, header=true)" if self.path.suffix.casefold() == ".csv" else f"read_parquet({name})"
-        return f"SELECT {identifier(self.column)} FROM {table} WHERE {identifier(self.column)} IS NOT NULL"
+    def sql(self, kind: Family | None) -> str:
+        """Return the values that a column of a family can hold."""
+        name = identifier(self.column)
+        value = _AS[kind].format(name) if self.texts and kind in _AS else name
+        return f"SELECT {value} FROM {self.table} WHERE {value} IS NOT NULL"
 
 
-def at(check: Check, now: datetime, folder: Path) -> Check:
-    """Return a check with its parameters' values: dates that count from `now()`, columns of files beside the suite.
+_AS: Mapping[Family | None, str] = {
+    "integer": "CASE WHEN regexp_full_match({0}, '[+-]?[0-9]+(\\.0*)?') THEN TRY_CAST({0} AS HUGEINT) END",
+    "number": "TRY_CAST({0} AS DOUBLE)", "boolean": "TRY_CAST({0} AS BOOLEAN)", "date": "TRY_CAST({0} AS TIMESTAMP)"}
+"""A text as a value of a family."""
+
+
+def at(check: Check, now: datetime, folder: Path, table_of: Callable[[Path], str] = str) -> Check:
+    """Return a check with its parameters' values: dates that count from `now()`, columns of files beside the suite, which
+    `table_of` gives as tables in SQL. Where a date is counted from the night, texts are read as dates.
 
     Raises FileMissing for a file that is not there.
     """
-    found = {key: _parameter(value["$PARAMETER"], now, folder) for key, value in check.arguments.items()
-             if isinstance(value, dict) and "$PARAMETER" in value}
+    found: dict[str, Any] = {}
+    for key, value in check.arguments.items():
+        if isinstance(value, dict) and "$PARAMETER" in value:
+            listed = FILE.fullmatch(value["$PARAMETER"])
+            found[key] = _listed(folder, listed["path"], listed["column"], table_of) if listed else _dated(value["$PARAMETER"], now)
+            found |= {} if listed else {"parse_strings_as_datetimes": True}
     return replace(check, arguments={**check.arguments, **found}) if found else check
 
 
-def _parameter(parameter: str, now: datetime, folder: Path) -> "str | Listed":
-    if (match := FILE.fullmatch(parameter)) is None:
-        return _dated(parameter, now)
-    path = folder / match["path"]
+def _listed(folder: Path, name: str, column: str, table_of: Callable[[Path], str]) -> Listed:
+    path = folder / name
     if not path.is_file():
-        raise FileMissing(f"A rule looks into {match['path']}, which is not there.",
-                          remedy=f"It is looked for beside the suite, as {path}.")
-    return Listed(path, match["column"])
+        raise FileMissing(f"A rule looks into {name}, which is not there.", remedy=f"It is looked for beside the suite, as {path}.")
+    return Listed(path.name, column, table_of(path), not name.casefold().endswith(".parquet"))
 
 
 def _dated(parameter: str, now: datetime) -> str:
@@ -105,14 +115,14 @@ def bound_of(value: Any, kind: Family | None) -> Any:
 
 
 def moment(text: str) -> datetime:
-    """Read a date as Great Expectations does. Raises Misfit."""
+    """Read a date as Great Expectations does, in UTC where it names a zone, as the data are. Raises Misfit."""
     from dateutil.parser import ParserError, parse  # type: ignore[import-untyped] # pandas brings it, without types
 
     try:
         found: datetime = parse(text)
     except (ParserError, OverflowError):
         raise Misfit(f"{text!r} is no date") from None
-    return found if found.tzinfo is None else found.astimezone().replace(tzinfo=None)
+    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
 
 
 def outside(sql: str, kind: Family | None, arguments: Mapping[str, Any], *, least: str = "", most: str = "") -> str:
@@ -137,7 +147,7 @@ def members(values: Sequence[Any], kind: Family | None) -> list[Any]:
 
 def is_in(sql: str, values: "Sequence[Any] | Listed", kind: Family | None) -> str:
     if isinstance(values, Listed):
-        return f"{sql} IN ({values.sql})"
+        return f"{sql} IN ({values.sql(kind)})"
     found = members(values, kind)
     listed = ", ".join(map(literal, found))
     if not found:
