@@ -110,7 +110,7 @@ class World:
             dense = np.zeros(BINS, dtype=np.int64)
             dense[sketch.bins] = sketch.counts
             return dense
-        shares = np.diff(ndtr((EDGES - move) / scale))
+        shares = np.maximum(np.diff(ndtr((EDGES - move) / scale)), 0.0)  # its last bits are not monotone
         dense = np.zeros(BINS, dtype=np.int64)
         dense[PLACES] = self.random.multinomial(rows, shares / shares.sum())
         return dense

@@ -1,4 +1,4 @@
-"""Deployments: which flows run when. `python -m flows.deploying deploy|pause|resume NAME…` changes them on Prefect's server.
+"""Deployments: which flows run when. `python -m flows.deploying deploy|pause|resume|mend NAME…` changes them on Prefect's server.
 
 What was written to the server last stands, as a hash, in a deployment's description: one that somebody has changed by hand in the UI
 is kept as it is, and told.
@@ -26,7 +26,9 @@ from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
+from flows.approval import approval
 from flows.automating import automate
+from flows.mending import mend
 from flows.monitoring import monitoring
 from flows.retraining import retraining
 from flows.scoring import scoring
@@ -36,7 +38,7 @@ from nightgate.operations import NIGHT, ON_DEMAND
 from nightgate.schedules import missed, night_of
 from nightgate.settings import Settings, settings
 
-FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring}
+FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring, "approval": approval}
 NIGHTLY = ("retraining", "monitoring")
 PAGE = 200
 OWNER = "Nightgate, project "
@@ -182,4 +184,9 @@ def _owner(place: Settings) -> str:
 
 if __name__ == "__main__":
     word, *names = sys.argv[1:]
-    print(json.dumps(deploy(settings(), names[0]) if word == "deploy" else pause(names, paused=word == "pause")))
+    if word == "mend":
+        with get_client(sync_client=True) as asked:
+            told = {"mended": mend(asked, settings())}
+    else:
+        told = deploy(settings(), names[0]) if word == "deploy" else pause(names, paused=word == "pause")
+    print(json.dumps(told))

@@ -1,6 +1,5 @@
 """Scoring of a table with a model's champion, between the gates of the raw data and of the predictions."""
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -10,7 +9,6 @@ from tasks.score import score
 
 
 @flow(name="scoring", flow_run_name="{model} {source}")
-def scoring(model: str, source: str, output: str) -> dict[str, Any]:
+def scoring(model: str, source: str, output: str, window: str | None = None, dask: str | None = None) -> dict[str, Any]:
     """Score a table and return where the predictions are, how many, and by which version."""
-    place = settings()
-    return score(place, model, source, Path(place.root, output))
+    return score(settings(), model, source, output, window, dask)

@@ -78,6 +78,19 @@ def engineer_frame(definition: Definition, frame: pd.DataFrame, types: Mapping[s
     return result.drop(columns=[name for name in (*_keys(definition), definition.target) if name in result.columns])
 
 
+def snapshot_rows(definition: Definition, settings: Settings, snapshot: Dataset, wanted: Hashes) -> pa.Table:
+    """Return the rows of a snapshot that have these identities, in their order."""
+    kept, known = [], []
+    for table in _tables(settings, snapshot):
+        rows = _identities(definition, table)[ROW]
+        inside = np.isin(rows, wanted)
+        kept.append(table.filter(pa.array(inside)))
+        known.append(rows[inside])
+    rows = np.concatenate(known)
+    order = np.argsort(rows, kind="stable")
+    return pa.concat_tables(kept).combine_chunks().unify_dictionaries().take(order[np.searchsorted(rows[order], wanted)])
+
+
 def _tables(settings: Settings, snapshot: Dataset) -> Iterator[pa.Table]:
     texts = [column.name for column in snapshot.columns if column.type == "text"]
     with settings.store.local_copy(snapshot.uri) as path, \

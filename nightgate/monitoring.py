@@ -28,8 +28,9 @@ from nightgate.errors import FileMissing
 from nightgate.evaluation.metrics import Scored
 from nightgate.records import Interval, run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
-from nightgate.scoring import BLOCK, load_scorer
+from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
+from nightgate.tablefiles import ROW_GROUP
 from nightgate.wording import figure
 
 PROFILE, PROMISE = "profile.json.gz", "promise.json"
@@ -58,16 +59,16 @@ class Monitored:
     told: str
 
 
-def monitor(settings: Settings, model: str, *, as_of: date | None = None) -> Monitored:
+def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: Observed | None = None) -> Monitored:
     """Compare what a model saw in the last week, and in its last night, with its champion's reference, and its performance with what
-    training promised. Raises FileMissing, and DataUnusable for a profile that cannot be read.
+    training promised; without `seen`, what its source gives. Raises FileMissing, and DataUnusable for a profile that cannot be read.
     """
     definition = load_definition(definition_path(settings.models, model))
     version = champion_of(settings, model)
     if version is None:
         raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
     reference, manifest = reference_of(settings, model, version), read_manifest(settings.store, model, version)
-    seen = observed(settings, definition, version, as_of or today(definition))
+    seen = seen or observed(settings, definition, version, as_of or today(definition))
     nights = scan(with_their_predictions(seen, manifest.classes), reference.axes, time=seen.time, leave_out=hidden(definition))
     compared = compare_nights(reference, nights, data=model)
     done = performance_of(settings, definition, manifest, seen)
@@ -104,7 +105,7 @@ def performance_of(settings: Settings, definition: Definition, manifest: Manifes
         if definition.target in batch.schema.names and definition.time is not None and manifest.trained_until is not None:
             rows = batch.select([definition.target, definition.time]).to_pandas()
             new = (rows[definition.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
-            target, known = _target(rows[definition.target], manifest)
+            target, known = target_of(rows[definition.target], manifest)
             scored.append((target[new & known], predictions[new & known]))
     if not every:
         return None
@@ -114,7 +115,7 @@ def performance_of(settings: Settings, definition: Definition, manifest: Manifes
     return perform(made, np.concatenate(every), labelled)
 
 
-def _target(values: "pd.Series", manifest: Manifest) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+def target_of(values: "pd.Series", manifest: Manifest) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Return targets as they were learnt, and which are known: a class never learnt is not."""
     if manifest.task == "regression":
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
@@ -196,7 +197,7 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
         with settings.store.local_copy(taken.uri) as path:
             start = None if definition.time is None else _week_before(path, definition.time)
             newest = None if start is None else dataset.field(definition.time) >= start
-            for batch in dataset.dataset(path, format="parquet").to_batches(filter=newest, batch_size=BLOCK):
+            for batch in dataset.dataset(path, format="parquet").to_batches(filter=newest, batch_size=ROW_GROUP):
                 complete = set(scorer.release.manifest.raw) <= {*batch.schema.names} and batch.num_rows
                 yield batch, scorer.predict(batch.to_pandas()) if complete else None
 

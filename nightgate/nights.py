@@ -8,6 +8,8 @@ import hashlib
 import json
 import logging
 import platform
+import resource
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from nightgate import registry, releases, runs, schedules
+from nightgate import approving, registry, releases, runs, schedules
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError, bounded
@@ -52,6 +54,7 @@ class Night:
     overrides: Mapping[str, str] | None = None
     scheduled: datetime | None = None
     dry_run: bool = False
+    cpu_before: float = 0.0
 
     @property
     def folder(self) -> str:
@@ -84,13 +87,14 @@ class Night:
 @contextlib.contextmanager
 def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = None,
           overrides: Mapping[str, str] | None = None, trigger: str = "", scheduled: datetime | None = None,
-          dry_run: bool = False) -> Iterator[Night]:
-    """Hold a model for one run and write its record, however it ends. `scheduled` is when a night was due that nobody started by hand.
+          dry_run: bool = False, definition: Definition | None = None) -> Iterator[Night]:
+    """Hold a model for one run and write its record, however it ends. `scheduled` is when a night was due that nobody started by hand;
+    `definition` stands in the place of the file's.
 
     Raises NotNeeded for a night that has its run, ModelBusy, and what the stages raise.
     """
     begun_at = datetime.now(UTC)
-    definition = load_definition(definition_path(settings.models, model), dict(overrides or {}))
+    definition = definition or load_definition(definition_path(settings.models, model), dict(overrides or {}))
     today = datetime.now(ZoneInfo(definition.schedule.timezone)).date()
     if as_of is not None and as_of > today:
         raise UsageError(f"--as-of {as_of} is in the future.", remedy=f"The last date is today, {today}.")
@@ -105,14 +109,15 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
 
     with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken, needed=needed) as run:
         tonight = Night(settings, definition, run, as_of, begun_at.isoformat(timespec="seconds"), "", trigger, overrides, scheduled,
-                        dry_run)
+                        dry_run, _cpu_seconds())
         begin = tonight.notes().get("begin") if run.resumed else None
         begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex, "as_of": str(as_of),
                           "started": tonight.started, "run_id": run_id, "trigger": trigger}
         tonight.note("begin", begin)
         tonight = replace(tonight, token=begin["token"])
         try:
-            bury(tonight)
+            bury(settings, definition, before=run.run)
+            approving.expire(settings, model)
             registry.reconcile(settings, model)
             yield tonight
         except BaseException as error:
@@ -152,7 +157,8 @@ def assemble(night: Night, verdict: Verdict, reason: str) -> RunRecord:
         seconds={name: note["seconds"] for name, note in sorted(notes.items(), key=_began)
                  if "seconds" in note},
         report=notes.get("report", {}).get("report"), trigger=night.trigger, overrides=night.overrides or {},
-        scheduled=None if night.scheduled is None else night.scheduled.isoformat(), lag=_lag(night), dry_run=night.dry_run,
+        scheduled=None if night.scheduled is None else night.scheduled.isoformat(), lag=_lag(night),
+        dry_run=night.dry_run, cost=_cost(night, notes),
         definition=night.definition.model_dump(mode="json"), code=code_version(night.settings.root),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started=night.started, finished=datetime.now(UTC).isoformat(timespec="seconds"), resumed=night.run.resumed)
@@ -165,6 +171,23 @@ def code_version(root: Path) -> str:
     for path in sorted((root / "models").glob("**/*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _cost(night: Night, notes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return what a run took: wall and processor seconds, the largest memory of a process of it, and the bytes that it stored."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    unit = 1 if sys.platform == "darwin" else 1024
+    stored = [notes[stage]["dataset"]["uri"] for stage in ("collect", "engineer") if "dataset" in notes.get(stage, {})]
+    store = night.settings.store
+    sizes = [store.size(key) for uri in stored if store.exists(key := uri.removeprefix(f"{store.url.rstrip('/')}/"))]
+    return {"wall_seconds": round((datetime.now(UTC) - datetime.fromisoformat(night.started)).total_seconds(), 1),
+            "cpu_seconds": round(_cpu_seconds() - night.cpu_before, 1), "peak_bytes": max(own.ru_maxrss, children.ru_maxrss) * unit,
+            "stored_bytes": sum(sizes) + (store.size(night.folder) if store.exists(night.folder) else 0)}
+
+
+def _cpu_seconds() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _lag(night: Night) -> float | None:
@@ -201,21 +224,25 @@ def _reported(night: Night, record: RunRecord) -> RunRecord:
         return record
 
 
-def bury(night: Night) -> list[int]:
-    """Write the records of earlier runs that ended without a word, as a machine that loses its power does; return their numbers."""
-    store, found = night.settings.store, []
-    for name in store.names(f"runs/{night.run.model}"):
-        if not name.isdigit() or int(name) >= night.run.run or store.exists(f"{run_key(night.run.model, int(name))}/record.json"):
+def bury(settings: Settings, definition: Definition, *, before: int) -> list[int]:
+    """Write the records of runs that ended without a word, as a machine that loses its power does; return their numbers.
+
+    `before`: the first number that may still run.
+    """
+    store, model, found = settings.store, definition.name, []
+    for name in store.names(f"runs/{model}"):
+        number = int(name) if name.isdigit() else before
+        if number >= before or store.exists(f"{run_key(model, number)}/record.json"):
             continue
-        run = runs.Run(night.run.model, int(name), "")
-        dead = replace(night, run=run)
-        begin = dead.notes().get("begin", {})
-        dead = replace(dead, run=replace(run, run_id=begin.get("run_id", "")), trigger=begin.get("trigger", ""),
-                       started=begin.get("started", night.started), as_of=date.fromisoformat(begin.get("as_of", str(night.as_of))))
-        serves = releases.champion_of(night.settings, night.run.model) == run.run
-        told = f"Run {run.run} ended without a word: it was killed, or its machine died."
+        dead = Night(settings, definition, runs.Run(model, number, ""), date.min, datetime.now(UTC).isoformat(timespec="seconds"), "")
+        if (begin := dead.notes().get("begin")) is None:
+            continue  # it had hardly begun
+        dead = replace(dead, run=replace(dead.run, run_id=begin["run_id"]), trigger=begin["trigger"], started=begin["started"],
+                       as_of=date.fromisoformat(begin["as_of"]))
+        serves = releases.champion_of(settings, model) == number
+        told = f"Run {number} ended without a word: it was killed, or its machine died."
         conclude(dead, assemble(dead, "promoted" if serves else "failed", told))
-        found.append(run.run)
+        found.append(number)
     return found
 
 

@@ -14,7 +14,7 @@ from nightgate.settings import Settings, settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nightgate.scoring import Scorer
+    from nightgate.scoring.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Model:
 
         Raises FileMissing and NotVerified.
         """
-        from nightgate.scoring import load_scorer
+        from nightgate.scoring.scorer import load_scorer
 
         name = self.definition.name
         version = version or champion_of(self.settings, name)

@@ -44,6 +44,11 @@ def pause(place: Settings, models: Sequence[str], *, paused: bool) -> Mapping[st
     return _carried_out(place, "pause" if paused else "resume", *models)
 
 
+def mend(place: Settings) -> Mapping[str, Sequence[str]]:
+    """Mark runs that run nowhere and start them again once; return the names of those `mended`. Raises SourceUnavailable."""
+    return _carried_out(place, "mend")
+
+
 def _carried_out(place: Settings, *words: str) -> Mapping[str, Sequence[str]]:
     try:
         ended = subprocess.run([sys.executable, "-m", "flows.deploying", *words], cwd=place.root, capture_output=True, text=True,

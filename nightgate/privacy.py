@@ -13,12 +13,15 @@ import secrets
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from nightgate.definition.model import Privacy
 from nightgate.errors import DataUnusable, StoreError
 from nightgate.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from nightgate.definition.model import Privacy
 
 TOKEN_CHARACTERS = 32
 
@@ -29,11 +32,13 @@ def tokens(values: Iterable[str | None], key: bytes) -> list[str | None]:
             for value in values]
 
 
-def shielded(chunk: pa.Table, privacy: Privacy, key: bytes) -> pa.Table:
+def shielded(chunk: "pa.Table", privacy: "Privacy", key: bytes) -> "pa.Table":
     """Return a tidy chunk without the dropped columns and with tokens in the place of masked values.
 
     Raises DataUnusable when a named column is not there: it may have come under another name, unmasked.
     """
+    import pyarrow as pa
+
     absent = [name for name in (*privacy.drop, *privacy.mask) if name not in chunk.column_names]
     if absent:
         raise DataUnusable(f"The data lack {_listed(absent)}, named under [privacy]: under another name such a "
@@ -47,7 +52,9 @@ def shielded(chunk: pa.Table, privacy: Privacy, key: bytes) -> pa.Table:
     return chunk.drop_columns(list(privacy.drop))
 
 
-def _as_text(array: pa.Array) -> pa.DictionaryArray:
+def _as_text(array: "pa.Array") -> "pa.DictionaryArray":
+    import pyarrow as pa
+
     return array if pa.types.is_dictionary(array.type) else array.cast(pa.string()).dictionary_encode()
 
 

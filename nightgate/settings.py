@@ -6,7 +6,8 @@ Each comes from the environment, else from `[tool.nightgate]` in the project's p
 import os
 import sys
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightgate.addresses import expanded, shown
@@ -15,7 +16,7 @@ from nightgate.store import Store
 
 MARK = "pyproject.toml"
 REGISTRIES = ("sqlite:///", "postgresql://", "postgresql+")
-KNOWN = ("store", "registry", "keys")
+KNOWN = ("store", "registry", "keys", "signing_key", "public_key", "access")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,25 @@ class Settings:
     store_url: str
     registry: str
     keys: Path
+    contracts: Path | None = None
+    """Where contracts are that do not stand in the project, as those of a past night."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Key files that were named: `signing_key`, `public_key`, `access`; others lie beside `keys`."""
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key that signs releases."""
+        return self.files.get("signing_key", self.keys.with_name("signing.pem"))
+
+    @property
+    def public_key(self) -> Path:
+        """The public key that releases must be signed with, where there is one."""
+        return self.files.get("public_key", self.keys.with_name("signing.pub"))
+
+    @property
+    def access(self) -> Path:
+        """Who may ask the prediction service."""
+        return self.files.get("access", self.keys.with_name("access.json"))
 
     @property
     def store(self) -> Store:
@@ -36,7 +56,7 @@ class Settings:
         return self.root / "models"
 
     def contracts_of(self, model: str) -> Path:
-        return self.root / "data_contracts" / model
+        return (self.contracts or self.root / "data_contracts") / model
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -70,7 +90,9 @@ def settings(root: Path | None = None) -> Settings:
         raise DefinitionError(f"The registry `{shown(registry)}` is no URL of a database that serves as one.",
                               remedy="Such as sqlite:////var/lib/nightgate/registry.db or postgresql://user:${PASSWORD}@host/nightgate.")
     keys = os.environ.get("NIGHTGATE_KEYS") or table.get("keys") or str(root / ".nightgate" / "keys.json")
-    return Settings(root, store, registry, Path(_absolute(root, keys)))
+    named = {name: os.environ.get(f"NIGHTGATE_{name.upper()}") or table.get(name) for name in ("signing_key", "public_key", "access")}
+    files = {name: Path(_absolute(root, place)) for name, place in named.items() if place}
+    return Settings(root, store, registry, Path(_absolute(root, keys)), files=files)
 
 
 def _table(root: Path) -> dict[str, str]:

@@ -28,7 +28,7 @@ from nightgate.hashing import row_hashes
 from nightgate.privacy import masking_key, shielded
 from nightgate.settings import Settings
 from nightgate.sources import read_chunks
-from nightgate.sources.types import Guess, Reading, declared, fitted, is_missing_spelling, learn, settle, tidy
+from nightgate.sources.types import Guess, Reading, declared, fitted, learn, misfits, settle, tidy
 from nightgate.spool import MEMORY, Spool, working_folder
 from nightgate.tablefiles import ROW_GROUP, TableFile
 from nightgate.windows import Window, window_of
@@ -202,17 +202,12 @@ def _fitted(chunk: pa.Table, name: str, family: ColumnType, definition: Definiti
     """Return a column as its type and count the values that do not fit, with an example where it may be shown."""
     array = chunk[name].combine_chunks()
     result = fitted(array, family, reading)
-    if result.null_count == array.null_count:
-        return result
-    lost = pc.and_(pc.is_valid(array), pc.is_null(result))
-    if pa.types.is_dictionary(array.type) and family in ("integer", "number"):
-        lost = pc.and_not(lost, is_missing_spelling(array.dictionary).take(array.indices))
-    count = pc.sum(lost).as_py() or 0
-    if count:
+    lost = misfits(array, result, family)
+    if len(lost):
         before, example = tally.misfits.get(name, (0, ""))
         private = definition.privacy.mask or definition.privacy.drop  # a row that is shifted puts their values anywhere
-        example = example or ("one not shown" if private else repr(array.filter(lost)[0].as_py())[:60])
-        tally.misfits[name] = (before + count, example)
+        example = example or ("one not shown" if private else repr(array[lost[0].as_py()].as_py())[:60])
+        tally.misfits[name] = (before + len(lost), example)
         tally.asked.setdefault(name, family)
     return result
 

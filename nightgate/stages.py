@@ -27,6 +27,7 @@ from nightgate.records import CandidateNumbers, Interval, RunRecord, read_record
 from nightgate.reports import writing as reports
 from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
+from nightgate.scoring.releasing import files_of
 from nightgate.splits import Split, folds, holdout_split
 from nightgate.spool import working_folder
 from nightgate.tables import Table, read_table
@@ -180,10 +181,13 @@ def release(night: Night, dataset: Dataset, evaluated: Evaluated) -> str:
             trained_from=_time(table, split, 0), trained_until=_time(table, split, -1),
             code=code_version(night.settings.root), definition=night.definition.model_dump_json(),
             metrics=notes_before["evaluate"]["metrics"]["challenger"])
-        releases.write_release(night.settings.store, manifest, pipeline=best.pipeline, training_rows=table.rows[split.train],
-                               probes=table.frame.iloc[split.holdout[:releases.PROBES]])
+        made, files = files_of(night.definition, night.settings, manifest, best.pipeline, table=table, split=split,
+                               snapshot=Dataset.from_json(notes_before["collect"]["dataset"]),
+                               contract=read_suite(night.settings.contracts_of(night.run.model) / "raw.json"))
+        releases.write_release(night.settings, made, files)
         address = night.settings.store.address(releases.release_key(night.run.model, night.run.run))
-        notes.update(told=f"version {night.run.run}")
+        how = f"falls back to scikit-learn, for want of {made.falls_back}" if made.falls_back else "compiled, and equal to scikit-learn"
+        notes.update(told=f"version {night.run.run}, {how}")
         return address
 
 
@@ -223,7 +227,7 @@ def promote(night: Night, decision: Decision) -> None:
         if not runs.still_held(night.settings.registry, night.run):
             raise ModelBusy(f"Run {night.run.run} lost its hold on {night.run.model}; nothing was promoted.",
                             remedy=f"Another run took over: see `nightgate history {night.run.model}`.")
-        releases.promote(night.settings.store, night.run.model, night.run.run, as_of=str(night.as_of), why=decision.sentence)
+        releases.promote(night.settings, night.run.model, night.run.run, as_of=str(night.as_of), why=decision.sentence)
         notes["told"] = f"run {night.run.run} serves"
 
 
@@ -262,7 +266,7 @@ def _rival(night: Night, snapshot: Dataset, table: Table) -> tuple[Rival | None,
     champion = releases.champion_of(night.settings, night.run.model)
     if champion is None:
         return None, ""
-    served = releases.read_release(night.settings.store, night.run.model, champion)
+    served = releases.read_release(night.settings, night.run.model, champion, only=(releases.PIPELINE, releases.ROWS))
     definition = Definition.model_validate_json(served.manifest.definition)
     if definition.task != night.definition.task or definition.target != night.definition.target:
         return None, f"It predicts {definition.target} as {definition.task}, the definition now says otherwise."

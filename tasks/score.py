@@ -2,19 +2,18 @@
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from prefect import task
 
-from nightgate import scoring
+from nightgate.scoring import batch
 from nightgate.settings import Settings
 from tasks import artifacts
 from tasks.policy import may_be_retried
 
 
 @task(name="score", task_run_name="score {source}", retries=3, retry_delay_seconds=[10, 60, 300], retry_condition_fn=may_be_retried)
-def score(place: Settings, model: str, source: str, output: Path) -> dict[str, Any]:
+def score(place: Settings, model: str, source: str, output: str, window: str | None, dask: str | None) -> dict[str, Any]:
     """Score a table; a source that does not answer is asked again."""
     show = partial(artifacts.gate, f"{model}-scoring")
-    return asdict(scoring.score(place, model, source=source, output=output, show=show))
+    return asdict(batch.score(place, model, source=source, output=output, window=window, dask=dask, show=show))

@@ -8,7 +8,7 @@ import pytest
 
 from nightgate import skeleton
 from nightgate.monitoring import monitor
-from nightgate.scoring import score
+from nightgate.scoring.batch import score
 from nightgate.settings import Settings
 from tests.projects import run_plainly
 

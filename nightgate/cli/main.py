@@ -17,15 +17,20 @@ from nightgate.cli import (
     documenting,
     drilling,
     gating,
+    keeping,
+    mending,
     monitoring,
     operating,
     quarantine,
     reading,
     running,
+    serving,
 )
 from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
 
+PARTS = (authoring, gating, contracts, drilling, quarantine, documenting, running, reading,
+         changing, mending, keeping, operating, monitoring, serving)
 INTERRUPTED = 130
 """The exit code of a command that was ended by Ctrl-C, as shells have it."""
 
@@ -70,7 +75,7 @@ def parser() -> Parser:
     whole = Parser(prog="nightgate", description="Retrain models every night and let nothing through that was not checked.")
     whole.add_argument("--version", action="version", version=_version())
     commands = Commands(whole.add_subparsers(metavar="COMMAND", required=True, title="commands"))
-    for part in (authoring, gating, contracts, drilling, quarantine, documenting, running, reading, changing, operating, monitoring):
+    for part in PARTS:
         part.add(commands)
     return whole
 

@@ -1,4 +1,4 @@
-"""Commands of monitoring: drift."""
+"""Commands of monitoring: drift, backtest, simulate."""
 
 import argparse
 from pathlib import Path
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import UsageError
-from nightgate.reports.document import Document
+from nightgate.reports.document import Document, Facts, Part, Table
 from nightgate.settings import settings
-from nightgate.wording import counted
+from nightgate.wording import counted, figure
 
 if TYPE_CHECKING:
+    from nightgate.backtesting import Backtest
     from nightgate.drift.comparing import Compared
     from nightgate.drift.reference import Reference
 
@@ -25,6 +26,17 @@ def add(commands: Commands) -> None:
     look.add_argument("--every", choices=("day", "week", "month"), default="day", help="how long a current file is, as a rule")
     look.add_argument("--importance", type=Path, metavar="F", help='how much columns matter: {"income": 0.3} or lines income,0.3')
     look.add_argument("--html", type=Path, metavar="F", help="write a report, too")
+    past = commands.add("backtest", backtest, "Replay a model's own history night by night, and show what would have happened.",
+                        "nightgate backtest credit --nights 60", begins="Replaying the nights; each retraining takes its time …")
+    stream = commands.add("simulate", simulate, "The same on a simulated stream, whose last half of the nights drift.",
+                          "nightgate simulate credit_applications --nights 60 --drift concept",
+                          begins="Replaying the nights; each retraining takes its time …")
+    stream.add_argument("--drift", choices=("none", "shift", "concept", "category"), default="shift")
+    for each in (past, stream):
+        each.add_argument("model")
+        each.add_argument("--nights", type=int, default=30)
+        each.add_argument("--schedule", action="append", choices=("never", "weekly", "nightly", "on drift"),
+                          help="one that is looked at; all when absent")
 
 
 def drift(arguments: argparse.Namespace) -> Answer:
@@ -38,6 +50,39 @@ def drift(arguments: argparse.Namespace) -> Answer:
         _write(arguments.html, reference, compared)
     return Answer({"files": [each.as_json() for each in found]},
                   Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", shown(found)), 3 if alarms else 0)
+
+
+def backtest(arguments: argparse.Namespace) -> Answer:
+    """Replay a model's history."""
+    from nightgate import backtesting
+
+    return _replayed(backtesting.backtest(settings(), arguments.model, nights=_nights(arguments),
+                                          schedules=arguments.schedule or backtesting.SCHEDULES))
+
+
+def simulate(arguments: argparse.Namespace) -> Answer:
+    """Replay a stream that drifts."""
+    from nightgate import backtesting
+
+    return _replayed(backtesting.simulate(settings(), arguments.model, nights=_nights(arguments), drift=arguments.drift,
+                                          schedules=arguments.schedule or backtesting.SCHEDULES))
+
+
+def _nights(arguments: argparse.Namespace) -> int:
+    if arguments.nights < 1:
+        raise UsageError(f"--nights {arguments.nights} replays nothing.", remedy="Name at least 1.")
+    return int(arguments.nights)
+
+
+def _replayed(found: "Backtest") -> Answer:
+    rows = [[each.schedule, f"{each.retrainings}", f"{each.promotions}", f"{each.stops}", f"{len(each.alarms)}", f"{each.answers:,}",
+             "–" if each.loss is None else f"{figure(each.loss.value)} ({figure(each.loss.low)} to {figure(each.loss.high)})"]
+            for each in found.outcomes]
+    columns = ["retrained", "retrainings", "promotions", "stops", "alarms", "answers", found.metric]
+    noticed = [(each.schedule, told) for each in found.outcomes for told in (*each.alarms, *each.failed)]
+    parts: list[Part] = [Table(columns, rows, frozenset(columns[1:-1])), *([Facts(noticed)] if noticed else [])]
+    return Answer(found.as_json(), Document(f"{found.model}, {counted(len(found.nights), 'night')}",
+                                            f"{found.nights[0]} to {found.nights[-1]}", parts))
 
 
 def _of_files(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]]":

@@ -1,10 +1,7 @@
-"""Commands of operation: up, deploy, pause, resume, serve, score."""
+"""Commands of operation: up, deploy, pause, resume."""
 
 import argparse
-import contextlib
-import socket
 import sys
-from pathlib import Path
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import UsageError
@@ -23,15 +20,6 @@ def add(commands: Commands) -> None:
                                 ("resume", resume, "Run a model's nights again.")):
         named = commands.add(name, handler, told, f"nightgate {name} credit")
         named.add_argument("models", nargs="+", metavar="MODEL")
-    answer = commands.add("serve", serve, "Answer predictions over HTTP.", "nightgate serve --models credit --port 8000")
-    answer.add_argument("--models", help="names, separated by commas; all when absent")
-    answer.add_argument("--host", default="127.0.0.1")
-    answer.add_argument("--port", type=int, default=8000)
-    table = commands.add("score", score, "Score a table with the champion.",
-                         "nightgate score credit --input new.csv --output scored.parquet", begins="Reading the data …")
-    table.add_argument("model")
-    table.add_argument("--input", required=True, help="file, folder or URL")
-    table.add_argument("--output", required=True, help="Parquet file to write")
 
 
 def up(arguments: argparse.Namespace) -> Answer:
@@ -88,43 +76,3 @@ def _paused(arguments: argparse.Namespace, *, paused: bool) -> Answer:
                   f"{', '.join(arguments.models)}: {'paused' if paused else 'resumed'}.")
 
 
-def serve(arguments: argparse.Namespace) -> Answer:
-    """Serve predictions until Ctrl-C."""
-    import uvicorn
-
-    from nightgate.definition.loading import definition_path, model_names
-    from nightgate.releases import champion_of
-    from nightgate.serving import application
-
-    place = settings()
-    names = arguments.models.split(",") if arguments.models else model_names(place.models)
-    for name in names:
-        definition_path(place.models, name)
-    first = next((name for name in names if champion_of(place, name) is not None), names[0] if names else "MODEL")
-    if arguments.host not in ("127.0.0.1", "localhost", "::1"):
-        raise UsageError(f"The service has no access keys yet and stays on this machine; {arguments.host} would be open to others.",
-                         remedy="Put a proxy that checks who asks in front of 127.0.0.1.")
-    service = uvicorn.Server(uvicorn.Config(application(place, names), log_level="warning", server_header=False))
-    with _listening(arguments.host, arguments.port) as listener, contextlib.suppress(KeyboardInterrupt):
-        print(f"http://{arguments.host}:{listener.getsockname()[1]}/models/{first}/predict", file=sys.stderr, flush=True)
-        service.run(sockets=[listener])
-    return Answer({"models": names, "ended": True}, "")
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2_048)
-    except (OSError, OverflowError) as error:
-        raise UsageError(f"Port {port} of {host} cannot be used: {error}.", remedy="Name another with --port.") from None
-
-
-def score(arguments: argparse.Namespace) -> Answer:
-    """Score a table."""
-    from nightgate.definition.loading import definition_path
-    from nightgate.scoring import score as score_table
-
-    place = settings()
-    definition_path(place.models, arguments.model)
-    made = score_table(place, arguments.model, source=arguments.input, output=Path(arguments.output).resolve())
-    value = {"model": arguments.model, "version": made.version, "rows": made.rows, "output": made.output}
-    return Answer(value, f"{made.rows:,} rows scored by run {made.version}: {made.output}")

@@ -2,12 +2,11 @@
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from nightgate.alerts import Cause
 from nightgate.cli.everything import running_here
 from nightgate.settings import Settings
 
@@ -26,6 +25,7 @@ def prepare(place: Settings) -> None:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "nightgate",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "DO_NOT_TRACK": "1",
     }
     if (running := running_here(place)) is not None:
@@ -39,32 +39,23 @@ def prepare(place: Settings) -> None:
 def retrain(place: Settings, model: str, *, as_of: date | None, overrides: Mapping[str, str], reason: str) -> dict[str, Any]:
     """Run the retraining flow of one model here and now; return its record. Raises what the flow raises."""
     prepare(place)
-    _start_embedded_server()
+    from flows import embedded
     from flows.retraining import retraining
+
+    embedded.start()
 
     return dict(retraining(model, as_of=as_of, overrides=dict(overrides), reason=reason))
 
 
-def _start_embedded_server() -> None:
-    """Start Prefect's embedded server, where no other is named, so that Ctrl-C does not reach it: it must hear how the run ended.
+def look(place: Settings) -> tuple[list[Cause], list[Cause]]:
+    """Return all causes for alarm, and those that were told now where NIGHTGATE_ALERTS says.
 
-    A process keeps the signals that are blocked where it is started, and a thread has signals of its own.
+    Raises UsageError for a channel that is none.
     """
-    if os.environ.get("PREFECT_API_URL"):
-        return
-    from prefect.server.api.server import SubprocessASGIServer
-    from prefect.settings import get_current_settings
+    prepare(place)
+    from flows.alerting import watch
 
-    if get_current_settings().api.url:
-        return
-
-    def start() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        SubprocessASGIServer().start()
-
-    starting = threading.Thread(target=start, daemon=True)
-    starting.start()
-    starting.join()
+    return watch(place)
 
 
 def ui_address(place: Settings) -> str | None:

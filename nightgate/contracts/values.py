@@ -42,7 +42,7 @@ class Listed:
         return f"SELECT {value} FROM {self.table} WHERE {value} IS NOT NULL"
 
 
-_AS: Mapping[Family, str] = {
+_AS: Mapping[Family | None, str] = {
     "integer": "CASE WHEN regexp_full_match({0}, '[+-]?[0-9]+(\\.0*)?') THEN TRY_CAST({0} AS HUGEINT) END",
     "number": "TRY_CAST({0} AS DOUBLE)", "boolean": "TRY_CAST({0} AS BOOLEAN)", "date": "TRY_CAST({0} AS TIMESTAMP)"}
 """A text as a value of a family."""

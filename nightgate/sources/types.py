@@ -181,6 +181,16 @@ def _single(value: pa.Scalar, kind: pa.DataType) -> pa.Scalar | None:
         return None
 
 
+def misfits(array: pa.Array, made: pa.Array, family: ColumnType) -> pa.Array:
+    """Return the rows of a tidy array whose values its family, `made`, lost; `nan` in a column of numbers is no loss."""
+    if made.null_count == array.null_count:
+        return pa.array([], pa.uint64())
+    lost = pc.and_(pc.is_valid(array), pc.is_null(made))
+    if pa.types.is_dictionary(array.type) and family in ("integer", "number"):
+        lost = pc.and_not(lost, pc.fill_null(is_missing_spelling(array.dictionary).take(array.indices), False))
+    return pc.indices_nonzero(lost)
+
+
 def is_missing_spelling(values: pa.Array) -> pa.Array:
     """Return where text is `nan` in any case, which a number column reads as missing."""
     return pc.match_substring_regex(values, r"^(?i:nan)$")

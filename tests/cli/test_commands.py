@@ -107,7 +107,7 @@ def test_rollback_lets_the_earlier_version_serve(place: Settings, capsys: pytest
 
 
 def test_rollback_refuses_a_release_that_was_changed(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    model = Path(place.store_url) / "releases/credit/1/model.joblib"
+    model = Path(place.store_url) / "releases/credit/1/scorer.json"
     model.write_bytes(model.read_bytes()[:-1])
 
     code, value = said(capsys, "rollback", "credit")
@@ -227,7 +227,7 @@ def test_rollback_makes_a_lost_or_torn_pointer_anew(content: bytes | None, place
 
 
 def test_promoting_a_version_again_keeps_the_way_back(place: Settings) -> None:
-    promote(place.store, "credit", 2, as_of="2026-01-01", why="again")
+    promote(place, "credit", 2, as_of="2026-01-01", why="again")
 
     pointer = read_pointer(place.store, "credit")
     assert pointer is not None and (pointer.version, pointer.previous) == (2, 1)

@@ -35,7 +35,7 @@ def test_score_writes_predictions(place: Settings, tmp_path: Path, capsys: pytes
 
     code, value = said(capsys, "score", "credit", "--input", str(tmp_path / "new.csv"), "--output", str(tmp_path / "scored.parquet"))
 
-    assert (code, value) == (0, {"model": "credit", "version": 1, "rows": 40, "output": str(tmp_path / "scored.parquet")})
+    assert (code, value) == (0, {"model": "credit", "version": 1, "rows": 40, "output": str(tmp_path / "scored.parquet"), "window": "new.csv"})
     assert len(pd.read_parquet(value["output"])) == 40
 
 

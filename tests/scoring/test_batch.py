@@ -11,7 +11,8 @@ import pytest
 
 from nightgate.contracts.gate import GateResult
 from nightgate.errors import ContractBroken, DataUnusable, FileMissing, NightgateError
-from nightgate.scoring import load_scorer, score
+from nightgate.scoring.batch import score
+from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 from tests.projects import SMALL, people, project, run_plainly
 
@@ -47,9 +48,9 @@ def test_training_and_scoring_do_not_differ(place: Settings) -> None:
     scorer = load_scorer(place, "credit", 1)
 
     rows, misfits = scorer.typed(pa.Table.from_pandas(applications()), {})
-    said = set(np.round(scorer.predict(rows.to_pandas()), 9))
+    said = set(np.round(scorer.predict(rows), 9))
 
-    assert not misfits and "Bern" not in str(rows["city"][:5])
+    assert not misfits and "Bern" not in str(rows["city"][:5].to_pylist())
     assert set(np.round(pd.read_parquet(held_out)["probability"], 9)) <= said
 
 

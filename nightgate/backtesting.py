@@ -1,0 +1,206 @@
+"""Backtest before trust: a model's own history replayed night by night, with labels as late as they were, under several schedules.
+
+Each schedule has a store of its own that is gone afterwards: nothing of the project is changed. Every night the served model answers
+the requests of the coming day; monitoring sees the requests of the days before, and only the labels that had arrived.
+"""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nightgate import gates, snapshots, stages, watching
+from nightgate.contracts.suites import read_suite
+from nightgate.definition.loading import definition_path, load_definition
+from nightgate.definition.model import Definition
+from nightgate.drift.reference import WEEK
+from nightgate.errors import DataUnusable, UsageError
+from nightgate.evaluation.metrics import Scored, measure
+from nightgate.monitoring import Observed, target_of, today
+from nightgate.nights import night
+from nightgate.records import Interval, RunRecord
+from nightgate.releases import champion_of
+from nightgate.scoring.scorer import load_scorer
+from nightgate.settings import Settings
+
+SCHEDULES = ("never", "weekly", "nightly", "on drift")
+"""When a model is retrained after its first night: the last one when monitoring asks for it."""
+
+
+@dataclass
+class Outcome:
+    """What would have happened under one schedule. `loss` is the metric of all answers whose labels are known today."""
+
+    schedule: str
+    retrainings: int = 0
+    stops: int = 0
+    promotions: int = 0
+    alarms: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    answers: int = 0
+    loss: Interval | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    model: str
+    metric: str
+    nights: Sequence[str]
+    outcomes: Sequence[Outcome]
+
+    def as_json(self) -> dict[str, Any]:
+        outcomes = [each.as_json() for each in self.outcomes]
+        return {"model": self.model, "metric": self.metric, "nights": list(self.nights), "outcomes": outcomes}
+
+
+def backtest(settings: Settings, model: str, *, nights: int, schedules: Sequence[str] = SCHEDULES) -> Backtest:
+    """Replay the last nights whose labels are known. Raises UsageError for a model without event time, and DataUnusable."""
+    definition = load_definition(definition_path(settings.models, model))
+    if definition.time is None:
+        raise UsageError(f"{model} has no event time: its nights cannot be told apart.", remedy="Name its `time` in the definition.")
+    history = _history(settings, definition)
+    last = history[definition.time].max().date()
+    days = [last - timedelta(days=back) for back in range(nights - 1, -1, -1)]
+    outcomes = []
+    for schedule in schedules:
+        with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
+            place = replace(settings, store_url=folder, registry=f"sqlite:///{folder}/registry.db")
+            outcomes.append(_Replay(place, definition, history, Outcome(schedule)).run(days))
+    return Backtest(model, definition.metric, [str(day) for day in days], outcomes)
+
+
+def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedules: Sequence[str] = SCHEDULES) -> Backtest:
+    """Backtest a model of a stream whose last half of the nights drift. Raises UsageError for a model of another source."""
+    definition = load_definition(definition_path(settings.models, model))
+    data = definition.source.data
+    if not data.startswith("stream:"):
+        raise UsageError(f"{model} reads {data}, no stream that can be made to drift.", remedy="`nightgate backtest` replays its own data.")
+    delay = timedelta(days=31)
+    begins = today(definition) - delay - timedelta(days=nights // 2)
+    with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
+        root = Path(folder)
+        shutil.copytree(settings.models, root / "models")
+        shutil.copytree(settings.contracts_of(model), root / "data_contracts" / model)
+        path = definition_path(root / "models", model)
+        joined = "&" if "?" in data else "?"
+        path.write_text(path.read_text().replace(data, f"{data}{joined}drift={drift}&drift_from={begins}"))
+        return backtest(replace(settings, root=root), model, nights=nights, schedules=schedules)
+
+
+def retrain(settings: Settings, model: str, *, as_of: date, reason: str) -> RunRecord:
+    """Run one night from collecting to promoting, without an orchestrator. Raises what its stages raise."""
+    with night(settings, model, run_id=str(uuid.uuid4()), as_of=as_of, trigger=reason) as tonight:
+        snapshot = gates.let_pass(tonight, data := stages.collect(tonight), gates.pass_gate(tonight, "raw", data))
+        table = stages.engineer(tonight, snapshot)
+        table = gates.let_pass(tonight, table, gates.pass_gate(tonight, "features", table))
+        stages.look_for_leaks(tonight, table)
+        names = [stages.train(tonight, table, each, threads=2) for each in stages.candidates(tonight)]
+        evaluated = stages.evaluate(tonight, snapshot, table, names)
+        for boundary, made in (("predictions", evaluated.predictions), ("metrics", evaluated.metrics)):
+            gates.let_pass(tonight, made, gates.pass_gate(tonight, boundary, made))
+        decision = stages.decide(tonight, evaluated)
+        stages.profile(tonight, snapshot, table, evaluated)
+        stages.release(tonight, table, evaluated)
+        if decision.verdict == "promoted":
+            stages.promote(tonight, decision)
+        return stages.conclude(tonight, decision)
+
+
+@dataclass
+class _Replay:
+    """One schedule on its way through the nights."""
+
+    place: Settings
+    definition: Definition
+    history: pd.DataFrame
+    outcome: Outcome
+    answered: list[tuple[NDArray[Any], NDArray[np.float64]]] = field(default_factory=list)
+
+    def run(self, days: Sequence[date]) -> Outcome:
+        asked = True
+        for number, day in enumerate(days):
+            if asked or self._is_due(number):
+                self._retrain(day)
+            asked = self._watch(day) and self.outcome.schedule == "on drift"
+            self._answer(day)
+        self.outcome.loss = self._loss()
+        return self.outcome
+
+    def _is_due(self, number: int) -> bool:
+        return self.outcome.schedule == "nightly" or (self.outcome.schedule == "weekly" and number % WEEK == 0) \
+            or champion_of(self.place, self.definition.name) is None
+
+    def _retrain(self, day: date) -> None:
+        self.outcome.retrainings += 1
+        try:
+            record = retrain(self.place, self.definition.name, as_of=day, reason=self.outcome.schedule)
+        except DataUnusable as error:  # a gate, a leak, or no data: the night is over, the next one comes
+            self.outcome.stops += 1
+            self.outcome.failed.append(f"{day}: {error.message.splitlines()[0]}")
+        else:
+            self.outcome.promotions += record.verdict == "promoted"
+
+    def _watch(self, day: date) -> bool:
+        version = champion_of(self.place, self.definition.name)
+        rows = self._rows(day - timedelta(days=WEEK), day)
+        if version is None or rows.empty:
+            return False
+        found = watching.look(self.place, self.definition.name, as_of=day, seen=self._seen(rows, version, day))
+        if found.night.opened:
+            self.outcome.alarms.append(f"{day}: {found.night.reason}")
+        return found.asks
+
+    def _seen(self, rows: pd.DataFrame, version: int, day: date) -> Observed:
+        """Return the requests of a week as they were known on a day: labels that had not arrived are missing."""
+        arrived = self.definition.source.arrived
+        if arrived is not None:
+            known = (rows[arrived] < pd.Timestamp(day)).to_numpy()
+            rows = rows.assign(**{self.definition.target: rows[self.definition.target].where(known)})
+        scorer = load_scorer(self.place, self.definition.name, version)
+
+        def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
+            yield pa.RecordBatch.from_pandas(rows, preserve_index=False), scorer.predict(rows)
+
+        return Observed(blocks, self.definition.time, "the requests of that week")
+
+    def _answer(self, day: date) -> None:
+        """Let the champion answer the requests of a day, and keep the answers with the labels as they are known today."""
+        version, rows = champion_of(self.place, self.definition.name), self._rows(day, day + timedelta(days=1))
+        if version is None or rows.empty:
+            return
+        scorer = load_scorer(self.place, self.definition.name, version)
+        target, known = target_of(rows[self.definition.target], scorer.release.manifest)
+        self.answered.append((target[known], scorer.predict(rows)[known]))
+        self.outcome.answers += len(rows)
+
+    def _rows(self, start: date, end: date) -> pd.DataFrame:
+        moments = self.history[self.definition.time]
+        return self.history[(moments >= pd.Timestamp(start)) & (moments < pd.Timestamp(end))].reset_index(drop=True)
+
+    def _loss(self) -> Interval | None:
+        if not self.answered:
+            return None
+        target, said = (np.concatenate(parts) for parts in zip(*self.answered, strict=True))
+        scored = Scored(self.definition.task, target, said, np.arange(len(target)))
+        figures: Mapping[str, Interval] = measure(scored, self.definition.training.seed)
+        return figures.get(self.definition.metric)
+
+
+def _history(settings: Settings, definition: Definition) -> pd.DataFrame:
+    """Return all that is known today, shielded as every snapshot."""
+    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
+    taken = snapshots.collect(definition, settings, as_of=today(definition), types=raw.columns).dataset
+    with settings.store.local_copy(taken.uri) as path:
+        return pd.read_parquet(path)

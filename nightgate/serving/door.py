@@ -1,0 +1,293 @@
+"""The door: a request's rows, typed as training would have them, or every mistake of every row.
+
+A good request is read by one msgspec decoder and one generated function. Whatever these do not like is looked at again,
+slowly, value by value: that reading alone decides, and says what is wrong.
+"""
+
+import hmac
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+Row = tuple[Any, ...]
+
+LARGEST_BODY = 8 * 2**20
+MOST_ROWS = 10_000
+MOST_MISTAKES = 50
+LARGEST_EXACT = 2**53
+LARGEST = 3.4028234e38
+"""Numbers beyond are refused: forests hold numbers in 32 bits."""
+
+TOKEN_CHARACTERS = 32
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII)
+_SENT: Mapping[str, Any] = {"integer": int, "number": float, "boolean": bool, "text": str, "date": str}
+NEEDED: Mapping[str, str] = {"integer": "integer of 64 bits", "number": "number up to 3.4e38", "boolean": "boolean", "text": "text",
+                             "date": "date as text, such as 2026-11-20T08:30:00"}
+
+
+class RefusedError(Exception):
+    """A request with mistakes; at most `MOST_MISTAKES` are told."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = list(mistakes) if len(mistakes) <= MOST_MISTAKES else [*mistakes[:MOST_MISTAKES], "… and more"]
+        super().__init__(self.mistakes[0])
+
+
+class _DoubtError(Exception):
+    """What the fast reading does not decide."""
+
+
+class Door:
+    """What a request to one release must be. `key` makes the tokens of masked columns."""
+
+    def __init__(self, raw: Mapping[str, str], *, rules: Sequence[Mapping[str, Any]], missing: Sequence[str], mask: Sequence[str],
+                 zone: str, key: bytes) -> None:
+        self.raw, self.rules, self.missing, self.mask = dict(raw), rules, frozenset(missing), frozenset(mask)
+        self.zone, self.key = ZoneInfo(zone), key
+        self.names = {name: place for place, name in enumerate(raw)}
+        self.tests = [_test(rule, self.names, raw) for rule in rules]
+        fields = [(f"c{place}", _SENT[kind] | None) for place, kind in enumerate(raw.values())]
+        rename = dict(zip((field for field, _ in fields), raw, strict=True))
+        one = msgspec.defstruct("Row", fields, rename=rename, forbid_unknown_fields=True)
+        many = msgspec.defstruct("Rows", [("rows", list[one])], forbid_unknown_fields=True)  # type: ignore[valid-type]
+        self._one: Callable[[bytes], Any] = msgspec.json.Decoder(one).decode
+        self._many: Callable[[bytes], Any] = msgspec.json.Decoder(many).decode
+        self._typed = self._writing()
+        self._colons = len(raw) + sum(name.count(":") for name in raw)
+
+    def rows(self, body: bytes) -> list[Row]:
+        """Return the typed rows of a body: one row as an object, or `{"rows": [rows]}`. Raises RefusedError."""
+        try:
+            return self._fast(body)
+        except (msgspec.DecodeError, _DoubtError, ValueError, OverflowError, RecursionError):
+            return self.checked(parsed(body))
+
+    def _fast(self, body: bytes) -> list[Row]:
+        if b"\\" in body:  # a name may be spelt in two ways
+            raise _DoubtError
+        typed = self._typed
+        many = body.startswith(b'{"rows"') and "rows" not in self.raw
+        if many:
+            decoded = self._many(body).rows
+            if not 0 < len(decoded) <= MOST_ROWS:
+                raise _DoubtError
+            made = [typed(each) for each in decoded]
+        else:
+            made = [typed(self._one(body))]
+        colons = sum(each[1] for each in made) + len(made) * self._colons + many
+        if body.count(b":") != colons:  # a field stands twice, or a text holds one more than it seems
+            raise _DoubtError
+        return [each[0] for each in made]
+
+    def _writing(self) -> Callable[[Any], tuple[Row, int]]:
+        """Write the function that types a decoded row and asks the rules; it also counts the colons of its texts."""
+        space: dict[str, Any] = {"missing": self.missing, "moment": self._moment, "token": self._token, "Doubt": _DoubtError}
+        lines, texts = ["def typed(s):"], []
+        for place, kind in enumerate(self.raw.values()):
+            value = f"v{place}"
+            lines.append(f"    {value} = s.c{place}")
+            if kind in ("text", "date"):
+                texts.append(value)
+        lines.append(f"    colons = {' + '.join(f'({value}.count(chr58) if {value} is not None else 0)' for value in texts) or '0'}")
+        space["chr58"] = ":"
+        for place, (name, kind) in enumerate(self.raw.items()):
+            value = f"v{place}"
+            if kind == "text":
+                lines += [f"    if {value} is not None:", f"        {value} = {value}.strip()",
+                          f"        {value} = None if {value} in missing else {'token(' + value + ')' if name in self.mask else value}"]
+            elif kind == "date":
+                lines += [f"    if {value} is not None: {value} = moment({value})"]
+            elif kind == "integer":
+                lines += [f"    if {value} is not None and not -{2**63} <= {value} < {2**63}: raise Doubt"]
+            elif kind == "number":
+                lines += [f"    if {value} is not None and not -{LARGEST_EXACT}.0 <= {value} <= {LARGEST_EXACT}.0: raise Doubt"]
+        for number, (expression, constants) in enumerate(self.tests):
+            space |= {f"r{number}_{key}": constant for key, constant in constants.items()}
+            lines.append(f"    if not ({expression.replace('@', f'r{number}_')}): raise Doubt")
+        lines.append(f"    return ({', '.join(f'v{place}' for place in range(len(self.raw)))},), colons")
+        exec(compile("\n".join(lines), "<door>", "exec"), space)  # written here, of places and names of our own
+        made: Callable[[Any], tuple[Row, int]] = space["typed"]
+        return made
+
+    def checked(self, rows: Sequence[Any]) -> list[Row]:
+        """Return typed rows of plain objects. Raises RefusedError with every mistake of every row."""
+        if len(rows) > MOST_ROWS:
+            raise RefusedError([f"{len(rows):,} rows; at most {MOST_ROWS:,} are answered at once"])
+        made, mistakes = [], list[str]()
+        for number, row in enumerate(rows):
+            values, found = self._looked_at(row)
+            made.append(values)
+            mistakes += [f"rows[{number}]{told}" for told in found]
+            if len(mistakes) > MOST_MISTAKES:
+                break
+        if mistakes:
+            raise RefusedError(mistakes)
+        return made
+
+    def _looked_at(self, row: Any) -> tuple[Row, list[str]]:
+        if not isinstance(row, dict):
+            return (), [": no object"]
+        mistakes = [f".{plain(str(name))[:60]}: unknown field" for name in sorted(row.keys() - self.raw.keys())]
+        values: list[Any] = []
+        wrong: set[str] = set()
+        for name, kind in self.raw.items():
+            value, told = self._value(name, kind, row[name]) if name in row else (None, "missing; null says that it is not known")
+            values.append(value)
+            if told:
+                wrong.add(name)
+                mistakes.append(f".{name}: {told}")
+        for each, (expression, constants) in zip(self.rules, self.tests, strict=True):
+            if wrong.isdisjoint(each["columns"]) and not _holds(expression, constants, values):
+                mistakes.append(f".{each['columns'][0]}: {each['sentence']}")
+        return tuple(values), mistakes
+
+    def _value(self, name: str, kind: str, value: Any) -> tuple[Any, str]:
+        """Return a value as training would have it, and what is wrong with it. The value itself is never told."""
+        if value is None:
+            return None, ""
+        if kind == "integer" and isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_EXACT:
+            value = int(value)  # JSON knows no difference, and some writers make none
+        if not _is(value, kind):
+            return None, f"found {NAMES.get(type(value), 'something else')}, needed {NEEDED[kind]}"
+        if kind == "number":
+            return float(value), ""
+        if kind == "date":
+            try:
+                return self._moment(value), ""
+            except (ValueError, OverflowError):
+                return None, f"this text is no {NEEDED[kind]}"
+        if kind == "text":
+            value = value.strip()
+            return (None, "") if value in self.missing else (self._token(value) if name in self.mask else value, "")
+        return value, ""
+
+    def _moment(self, text: str) -> datetime | None:
+        text = text.strip()
+        if text in self.missing:
+            return None
+        if _DATE.fullmatch(text) is None:
+            raise ValueError("no date")
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo is None else found.astimezone(self.zone).replace(tzinfo=None)
+
+    def _token(self, text: str) -> str:
+        return hmac.digest(self.key, text.encode(), "sha256").hex()[:TOKEN_CHARACTERS]
+
+    def sent(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Return typed rows as plain objects, masked columns as tokens: what may be written down."""
+        return [{name: value.isoformat() if isinstance(value, datetime) else value for name, value in zip(self.raw, row, strict=True)}
+                for row in rows]
+
+
+def parsed(body: bytes) -> list[Any]:
+    """Return the rows of a body. Raises RefusedError for what is no JSON, or neither of the two forms."""
+    value = plain_json(body)
+    rows = value["rows"] if isinstance(value, dict) and set(value) == {"rows"} else [value]
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise RefusedError(["the body is neither one row as an object nor {\"rows\": [rows]}"])
+    return rows
+
+
+def plain_json(body: bytes, *, constant: Callable[[str], Any] | None = None) -> Any:
+    """Return the value of strict JSON in UTF-8; `constant` reads NaN and infinities, which JSON has not. Raises RefusedError."""
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=constant or no_number, object_pairs_hook=_without_twins)
+    except UnicodeDecodeError:
+        raise RefusedError(["the body is no JSON: it is not in UTF-8"]) from None
+    except json.JSONDecodeError as error:
+        raise RefusedError([f"the body is no JSON: {error.msg} at character {error.pos}"]) from None
+    except (ValueError, RecursionError) as error:
+        raise RefusedError([f"the body is no JSON: {str(error)[:100]}"]) from None
+
+
+NAMES = {str: "text", bool: "a boolean", int: "an integer", float: "a number", list: "a list", dict: "an object"}
+
+
+def _is(value: Any, kind: str) -> bool:
+    """Say whether a value is of a kind; a whole number that a float would round is no number."""
+    if isinstance(value, bool) or kind == "boolean":
+        return isinstance(value, bool) and kind == "boolean"
+    if kind == "integer":
+        return isinstance(value, int) and -2**63 <= value < 2**63
+    if kind == "number":
+        return abs(value) <= LARGEST_EXACT if isinstance(value, int) else \
+            isinstance(value, float) and math.isfinite(value) and abs(value) <= LARGEST
+    return isinstance(value, str) and plain(value) == value
+
+
+def plain(text: str) -> str:
+    """Return a text as UTF-8 can say it: half a surrogate pair, which JSON can, it cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a field stands twice in one object")
+    return found
+
+
+def _holds(expression: str, constants: Mapping[str, Any], values: Sequence[Any]) -> bool:
+    space = {f"v{place}": value for place, value in enumerate(values)} | {f"r_{key}": constant for key, constant in constants.items()}
+    return bool(eval(expression.replace("@", "r_"), {}, space))  # an expression of this file
+
+
+def _test(rule: Mapping[str, Any], places: Mapping[str, int], raw: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Return what is true where a rule holds: an expression over `v0`, `v1`, …, with constants that begin with `@`."""
+    names = [f"v{places[name]}" for name in rule["columns"]]
+    kinds = [raw[name] for name in rule["columns"]]
+    v, kind = names[0], rule["kind"]
+    if kind in ("known", "unknown"):
+        return f"{v} is {'not ' if kind == 'known' else ''}None", {}
+    if kind in ("between", "length"):
+        value = v if kind == "between" else f"len({v})"
+        sides = {key: _value(rule[key], kinds[0] if kind == "between" else "integer") for key in ("min", "max") if rule[key] is not None}
+        parts = [f"{value} {'>' if key == 'min' else '<'}{'' if rule[f'strict_{key}'] else '='} @{key}" for key in sides]
+        return f"{v} is None or ({' and '.join(parts) or 'True'})", sides
+    if kind in ("in", "not_in"):
+        values = frozenset(_value(each, kinds[0]) for each in rule["values"])
+        return f"{v} is None or {v} {kind.replace('_', ' ')} @values", {"values": values}
+    if kind in ("matches", "matches_not"):
+        text = v if kinds[0] == "text" else f"str({v})"
+        flags = re.ASCII if rule["ascii"] else re.NOFLAG
+        found = {f"p{number}": re.compile(pattern, flags).search for number, pattern in enumerate(rule["patterns"])}
+        whole = (" and " if rule["all"] else " or ").join(f"@{name}({text}) is not None" for name in found)
+        return f"{v} is None or {'' if kind == 'matches' else 'not '}({whole})", found
+    return _of_several(rule, names)
+
+
+def _of_several(rule: Mapping[str, Any], names: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    kind, first, known = rule["kind"], names[0], " and ".join(f"{name} is not None" for name in names)
+    constants: dict[str, Any] = {}
+    if kind == "greater":
+        holds = f"{known} and {first} {'>=' if rule['or_equal'] else '>'} {names[1]}"
+    elif kind == "equal":
+        holds = f"{known} and {first} == {names[1]}"
+    elif kind == "pairs":
+        holds, constants = f"({first}, {names[1]}) in @pairs", {"pairs": frozenset(tuple(pair) for pair in rule["value_pairs_set"])}
+    elif kind == "sum":
+        holds, constants = f"{known} and {' + '.join(names)} == @total", {"total": rule["sum_total"]}
+    elif kind == "same":
+        holds = " and ".join(f"{first} == {name}" for name in names[1:]) or "True"
+    else:
+        holds = f"len({{{', '.join(names)}}}) == {len(names)}"
+    some = " or ".join(f"{name} is not None" for name in names)
+    ignored = rule["ignored"]
+    applies = known if ignored in ("either_value_is_missing", "any_value_is_missing") else \
+        some if ignored in ("both_values_are_missing", "all_values_are_missing") else "True"
+    return f"not ({applies}) or ({holds})", constants
+
+
+def _value(value: Any, kind: str) -> Any:
+    return datetime.fromisoformat(value) if kind == "date" else value
+

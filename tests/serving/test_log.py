@@ -1,0 +1,144 @@
+"""The prediction log: nothing acknowledged is lost, and compacting it twice changes nothing."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nightgate.predictionlog import Segment, compact, predictions, segments_of
+from nightgate.settings import Settings
+from tests.projects import people, project, run_plainly
+from tests.projects import settings_of as place_of
+from tests.services import Client, process, running
+
+ROW = {"income": 41.5, "age": 33, "city": "Bern"}
+RAW = {"income": "number", "age": "integer", "city": "text"}
+DAY = datetime(2026, 11, 24, 23, 59, tzinfo=UTC).timestamp()
+WHENEVER = {"start": datetime(2000, 1, 1, tzinfo=UTC), "end": datetime(2100, 1, 1, tzinfo=UTC)}
+
+
+def line(at: float, request: str, version: int = 1) -> list[bytes]:
+    return [json.dumps({"at": at, "request": request, "version": version, "role": "champion", "consumer": "shop", "sent": {"rows": [ROW, {**ROW, "city": None}]},
+                        "answers": [{"prediction": "no", "probability": 0.25}, {"prediction": "yes", "probability": 1}]}).encode(), b"\n"]
+
+
+def written(place: Settings, count: int = 10) -> Segment:
+    segment = Segment(place.store.folder("predictionlog") / "credit")
+    for number in range(count):
+        segment.append(1 + number % 2, RAW, line(DAY + 30 * number, f"r{number}"))
+    return segment
+
+
+def test_segments_become_files_by_day_once_nobody_holds_them(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    segment = written(place)
+    assert compact(place, "credit").segments == 0 and len(predictions(place, "credit", **WHENEVER)) == 20
+    segment.close()
+
+    made = compact(place, "credit")
+    again = compact(place, "credit")
+
+    assert (made.segments, made.rows, len(made.files), made.torn) == (1, 20, 2, 0) and again.rows == 0
+    found = predictions(place, "credit", **WHENEVER)
+    assert sorted(set(found["nightgate_request"].to_pylist())) == [f"r{number}" for number in range(10)]
+    assert str(found.schema.field("income").type) == "double" and found["probability"].to_pylist()[:2] == [0.25, 1.0]
+    assert len(predictions(place, "credit", start=datetime(2026, 11, 25, tzinfo=UTC), end=datetime(2026, 11, 26, tzinfo=UTC))) == 16
+
+
+def test_a_compaction_that_was_killed_before_the_segment_was_removed_is_done_again(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    written(place).close()
+    (path,) = segments_of(place, "credit")
+    content = path.read_bytes()
+    first = compact(place, "credit")
+    path.write_bytes(content)
+
+    assert len(predictions(place, "credit", **WHENEVER)) == 20
+    assert compact(place, "credit") == first and len(predictions(place, "credit", **WHENEVER)) == 20
+
+
+@given(st.integers(0, 3_000))
+def test_a_torn_line_costs_itself_alone(cut: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = place_of(Path(folder))
+        written(place, 4).close()
+        (path,) = segments_of(place, "credit")
+        content = path.read_bytes()[:cut]
+        path.write_bytes(content)
+
+        made = compact(place, "credit")
+
+        assert made.rows == 2 * content.count(b"probability\": 1}]}") and made.torn <= 1
+
+
+def test_full_segments_are_followed_by_the_next(tmp_path: Path) -> None:
+    segment = Segment(tmp_path, largest=500)
+    for number in range(10):
+        segment.append(1, RAW, line(DAY, f"r{number}"))
+
+    assert len(list(tmp_path.glob("*.jsonl"))) > 3
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    made = project(tmp_path_factory.mktemp("logged"), people(2_000), mask=("city",))
+    assert run_plainly(made) is not None
+    return made
+
+
+def test_masked_values_are_never_written_down(place: Settings) -> None:
+    with running(place) as (client, service):
+        code = client.post({**ROW, "city": "Geheimhausen"})[0]
+        document = client.ask("GET", "/openapi.json")[1]
+    found = predictions(place, "credit", **WHENEVER)
+
+    assert code == 200 and service.following.champions["credit"].masked and b"Bern" not in document
+    assert not any(b"Geheimhausen" in path.read_bytes() for path in segments_of(place, "credit"))
+    assert len(found["city"].to_pylist()[-1]) == 32
+
+
+def test_nothing_acknowledged_is_lost_when_the_service_is_killed(place: Settings) -> None:
+    with process(place.root) as (port, served):
+        client = Client(port)
+        answered = [client.post(ROW)[1]["request_id"] for _ in range(100)]
+        served.send_signal(signal.SIGKILL)
+        served.wait(30)
+    compact(place, "credit")
+
+    assert {*answered} <= {*predictions(place, "credit", **WHENEVER)["nightgate_request"].to_pylist()}
+
+
+def test_a_full_disk_stops_the_answers_loudly_until_there_is_room(place: Settings) -> None:
+    """A limit on the size of files stands for the disk: writes fail in the middle of a line."""
+    code = ("import resource, signal, sys\nfrom nightgate.cli.main import main\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, resource.RLIM_INFINITY))\nmain(['serve', '--port', '0'])")
+    served = subprocess.Popen([sys.executable, "-c", code], cwd=place.root, stderr=subprocess.PIPE, text=True)
+    assert served.stderr is not None
+    try:
+        client = Client(int(served.stderr.readline().split(":")[2].split("/")[0]))
+        answers = [client.post(ROW) for _ in range(30)]
+        refused = [answer for status, answer in answers if status != 200]
+        ready = client.get("/ready")
+        resource.prlimit(served.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        after = [client.post(ROW) for _ in range(3)]
+    finally:
+        served.terminate()
+        told = served.stderr.read()
+        served.wait(30)
+    made = compact(place, "credit")
+    found = {*predictions(place, "credit", **WHENEVER)["nightgate_request"].to_pylist()}
+
+    assert refused and "written down" in refused[0]["error"]["mistakes"][0] and ready[0] == 503 and "prediction log" in told
+    assert all(status == 200 for status, _ in after) and made.torn == 1
+    assert {answer["request_id"] for status, answer in answers + after if status == 200} <= found
+
+
