@@ -24,13 +24,16 @@ from zoneinfo import ZoneInfo
 from nightgate import approving, registry, releases, runs, schedules
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
-from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError
+from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError, bounded
 from nightgate.records import CandidateNumbers, GateNumbers, Interval, RunRecord, Verdict, run_key, write_record
 from nightgate.settings import Settings
 
 log = logging.getLogger("nightgate")
 begun = logging.getLogger("nightgate_begun")
 """Says which stage is under way, to a terminal; the run's own log needs only what came of it."""
+
+LONGEST_REASON = 1_000
+"""Characters of a failure's reason in a record; its error has the whole."""
 
 PACKAGES = ("nightgate", "scikit-learn", "numpy", "pandas", "pyarrow")
 """What a model's numbers depend on, named in every record."""
@@ -207,7 +210,8 @@ def _record_of_failure(night: Night, error: BaseException) -> RunRecord:
         name = "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
         message = f"{name}: {error}" if str(error) else f"{name}."
         told = {"kind": name, "message": message[:1_000], "remedy": "The log of the run has the traceback."}
-    return replace(assemble(night, verdict, told["message"].splitlines()[0]), error=_plain(told))
+    reason = bounded(" ".join(line.strip() for line in told["message"].splitlines()), LONGEST_REASON)
+    return replace(assemble(night, verdict, reason), error=_plain(told))
 
 
 def _reported(night: Night, record: RunRecord) -> RunRecord:

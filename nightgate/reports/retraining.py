@@ -36,7 +36,7 @@ def report(record: RunRecord, profile: "list[dict[str, Any]] | None" = None) -> 
 
 
 def _decision(record: RunRecord) -> Iterator[Part]:
-    yield Callout(record.verdict.replace("_", " "), record.reason, TONES.get(record.verdict, "bad"))
+    yield Callout(record.verdict.replace("_", " "), (record.error or {}).get("message") or record.reason, TONES.get(record.verdict, "bad"))
     if record.error and record.error.get("remedy"):
         yield Paragraph(f"What to do: {record.error['remedy']}")
     for warning in record.warnings:
