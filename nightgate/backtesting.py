@@ -25,8 +25,9 @@ from nightgate.definition.model import Definition
 from nightgate.drift.reference import WEEK
 from nightgate.errors import DataUnusable, UsageError
 from nightgate.evaluation.metrics import Scored, measure
-from nightgate.monitoring import Observed, target_of, today
+from nightgate.monitoring import target_of
 from nightgate.nights import night
+from nightgate.observing import Observed, today
 from nightgate.records import Interval, RunRecord
 from nightgate.releases import champion_of
 from nightgate.scoring.scorer import load_scorer

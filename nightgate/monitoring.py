@@ -1,51 +1,36 @@
 """Monitoring of a model: what it sees now against what its champion was trained on, night by night."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow import dataset
 
-from nightgate import snapshots
-from nightgate.contracts.suites import read_suite
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.drift.comparing import Compared
 from nightgate.drift.performance import Performance, Promise, perform
 from nightgate.drift.policy import PREDICTION, ColumnDrift, compare, worse_of
-from nightgate.drift.profile import NO_TIME, Profile, Source, of_file, of_table, scan, total
+from nightgate.drift.profile import NO_TIME, Profile, of_file, of_table, scan, total
 from nightgate.drift.reference import WEEK, Reference, learn
-from nightgate.drift.sketches import name_of
-from nightgate.errors import FileMissing
+from nightgate.drift.sketches import merge, name_of
+from nightgate.errors import DataUnusable, FileMissing, SourceUnavailable
 from nightgate.evaluation.metrics import Scored
+from nightgate.observing import AT, Observed, as_column, from_source, observed, today, with_predictions_of
 from nightgate.records import Interval, run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
-from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
-from nightgate.tablefiles import ROW_GROUP
 from nightgate.wording import figure
 
 PROFILE, PROMISE = "profile.json.gz", "promise.json"
 """What a run writes for monitoring, beside its record."""
 
 PERFORMANCE = "(performance)"
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What a model saw: blocks of rows with the predictions (None where none could be made), and the column that tells their time."""
-
-    blocks: Callable[[], Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]]
-    time: str | None
-    told: str
 
 
 @dataclass(frozen=True)
@@ -57,22 +42,25 @@ class Monitored:
     compared: Compared
     performance: Performance | None
     told: str
+    odd: Sequence[str] = ()
 
 
 def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: Observed | None = None) -> Monitored:
     """Compare what a model saw in the last week, and in its last night, with its champion's reference, and its performance with what
-    training promised; without `seen`, what its source gives. Raises FileMissing, and DataUnusable for a profile that cannot be read.
+    training promised; without `seen`, what the prediction log or the source tells.
+
+    Raises FileMissing, and DataUnusable for a profile that cannot be read.
     """
     definition = load_definition(definition_path(settings.models, model))
     version = champion_of(settings, model)
     if version is None:
         raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
     reference, manifest = reference_of(settings, model, version), read_manifest(settings.store, model, version)
-    seen = seen or observed(settings, definition, version, as_of or today(definition))
-    nights = scan(with_their_predictions(seen, manifest.classes), reference.axes, time=seen.time, leave_out=hidden(definition))
+    seen = seen or observed(settings, definition, version, as_of)
+    nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*hidden(definition), AT})
     compared = compare_nights(reference, nights, data=model)
-    done = performance_of(settings, definition, manifest, seen)
-    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told)
+    done = performance_of(settings, manifest, seen, *_with_labels(settings, definition, version, as_of or today(definition), seen))
+    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, seen.odd)
 
 
 def beside(compared: Compared, done: Performance) -> Compared:
@@ -92,27 +80,34 @@ def told(interval: Interval) -> str:
     return f"{figure(interval.value)} ({figure(interval.low)} to {figure(interval.high)})"
 
 
-def performance_of(settings: Settings, definition: Definition, manifest: Manifest, seen: Observed) -> Performance | None:
-    """Return a release's performance on what it saw; realised on rows with labels that came after those it was trained on."""
+def _with_labels(settings: Settings, definition: Definition, version: int, as_of: date, seen: Observed) -> tuple[Observed, str]:
+    """Return the rows whose labels are known: those that were seen, or, where requests do not name the entity, the source's newest."""
+    if seen.time != AT or any(definition.target in batch.schema.names for batch, _ in seen.blocks()):
+        return seen, definition.target
+    try:
+        return from_source(settings, definition, version, as_of), definition.target
+    except (DataUnusable, SourceUnavailable):
+        return seen, definition.target  # what was asked can be judged without it
+
+
+def performance_of(settings: Settings, manifest: Manifest, seen: Observed, labelled: Observed, target: str) -> Performance | None:
+    """Return a release's performance: estimated on what it saw, realised on rows with labels newer than those it was trained on."""
     key = f"{run_key(manifest.model, manifest.version)}/{PROMISE}"
-    if not settings.store.exists(key):
+    every = [predictions for _, predictions in seen.blocks() if predictions is not None]
+    if not every or not settings.store.exists(key):
         return None
-    made, every, scored = Promise.from_json(settings.store.read_json(key)), [], []
-    for batch, predictions in seen.blocks():
-        if predictions is None:
-            continue
-        every.append(predictions)
-        if definition.target in batch.schema.names and definition.time is not None and manifest.trained_until is not None:
-            rows = batch.select([definition.target, definition.time]).to_pandas()
-            new = (rows[definition.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
-            target, known = target_of(rows[definition.target], manifest)
-            scored.append((target[new & known], predictions[new & known]))
-    if not every:
-        return None
-    truth = np.concatenate([target for target, _ in scored]) if scored else np.array([])
-    labelled = None if not len(truth) else Scored(manifest.task, truth, np.concatenate([said for _, said in scored]), np.arange(len(truth)),
-                                                  made.threshold)
-    return perform(made, np.concatenate(every), labelled)
+    made, truths, answers = Promise.from_json(settings.store.read_json(key)), [], []
+    for batch, predictions in labelled.blocks():
+        if predictions is not None and target in batch.schema.names and labelled.time is not None and manifest.trained_until is not None:
+            rows = batch.select([target, labelled.time]).to_pandas()
+            truth, known = target_of(rows[target], manifest)
+            known &= (rows[labelled.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
+            truths.append(truth[known])
+            answers.append(predictions[known])
+    rows_known = sum(map(len, truths))
+    scored = Scored(manifest.task, np.concatenate(truths), np.concatenate(answers), np.arange(rows_known), made.threshold) \
+        if rows_known else None
+    return perform(made, np.concatenate(every), scored)
 
 
 def target_of(values: "pd.Series", manifest: Manifest) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
@@ -126,27 +121,22 @@ def target_of(values: "pd.Series", manifest: Manifest) -> tuple[NDArray[np.gener
     return found, found >= 0
 
 
-def with_their_predictions(seen: Observed, classes: Sequence[str]) -> Source:
-    """Return what was seen as a table whose last column are the predictions."""
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch, predictions in seen.blocks():
-            if predictions is None:
-                yield batch
-            else:
-                yield pa.RecordBatch.from_arrays([*batch.columns, said(predictions, classes)], [*batch.schema.names, PREDICTION])
-
-    return Source(batches, lambda: pa.Table.from_batches(batches()))
-
-
 def compare_nights(reference: Reference, nights: dict[int, Profile], *, data: str) -> Compared:
     """Compare the last seven nights together, and the last one; of each column the worse verdict counts."""
     known = {number: each for number, each in nights.items() if number != NO_TIME} or nights
     last = max(known)
-    week = total(each for number, each in known.items() if number > last - WEEK)
+    week = _together([each for number, each in known.items() if number > last - WEEK])
     found = compare(reference, week, data=data, windows=min(WEEK, len(known)))
     if len(known) > 1:
         found = worse_of(found, compare(reference, known[last], data=data))
     return Compared(found, week)
+
+
+def _together(nights: Sequence[Profile]) -> Profile:
+    """Return nights as one; predictions count where there are some: rows that another version answered have none."""
+    whole = total(nights)
+    made = [each.columns[PREDICTION] for each in nights if PREDICTION in each.columns]
+    return replace(whole, columns={**whole.columns, PREDICTION: merge(made)}) if made else whole
 
 
 def reference_of(settings: Settings, model: str, version: int) -> Reference:
@@ -175,40 +165,8 @@ def hidden(definition: Definition) -> frozenset[str]:
 def with_predictions(reference: Reference, predictions: NDArray[np.float64], classes: Sequence[str],
                      times: NDArray[np.datetime64] | None) -> Reference:
     """Add the predictions for held-out rows as one more column."""
-    table = pa.table({PREDICTION: said(predictions, classes), **({} if times is None else {"time": pa.array(times)})})
+    table = pa.table({PREDICTION: as_column(predictions, classes), **({} if times is None else {"time": pa.array(times)})})
     made = learn(of_table(table), time=None if times is None else "time")
     columns = {**reference.profile.columns, **made.profile.columns}
     return Reference({**reference.axes, **made.axes}, Profile(reference.profile.rows, columns), {**reference.wobble, **made.wobble},
                      reference.importances)
-
-
-def said(predictions: NDArray[np.float64], classes: Sequence[str]) -> pa.Array:
-    """Return predictions as they are monitored: a number a row, or the likeliest of several classes."""
-    return pa.array(predictions) if predictions.ndim == 1 else pa.array(np.array(classes, dtype=object)[predictions.argmax(axis=1)])
-
-
-def observed(settings: Settings, definition: Definition, version: int, as_of: date) -> Observed:
-    """Return what a model would have seen of its source: the rows of the last week that it knows of, with the predictions."""
-    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
-    scorer = load_scorer(settings, definition.name, version)
-
-    def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
-        with settings.store.local_copy(taken.uri) as path:
-            start = None if definition.time is None else _week_before(path, definition.time)
-            newest = None if start is None else dataset.field(definition.time) >= start
-            for batch in dataset.dataset(path, format="parquet").to_batches(filter=newest, batch_size=ROW_GROUP):
-                complete = set(scorer.release.manifest.raw) <= {*batch.schema.names} and batch.num_rows
-                yield batch, scorer.predict(batch.to_pandas()) if complete else None
-
-    return Observed(blocks, definition.time, "the source")
-
-
-def _week_before(path: Path, time: str) -> pa.Scalar:
-    """Return the first moment of the week that ends with the day of the newest row."""
-    newest = pc.max(pq.read_table(path, columns=[time])[time]).as_py()
-    return pa.scalar(datetime.combine(newest.date(), datetime.min.time()) - timedelta(days=WEEK - 1), pa.timestamp("us"))
-
-
-def today(definition: Definition) -> date:
-    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()

@@ -15,7 +15,8 @@ from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift.policy import TableDrift
 from nightgate.episodes import Watched
 from nightgate.errors import ContractBroken
-from nightgate.monitoring import Monitored, Observed, monitor, today
+from nightgate.monitoring import Monitored, monitor
+from nightgate.observing import Observed, today
 from nightgate.reports import monitoring as reports
 from nightgate.settings import Settings
 from nightgate.spool import working_folder
@@ -37,8 +38,8 @@ class Look:
 def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Observed | None = None) -> Look:
     """Monitor a model, check the drift contract, and write the night's record and report. Raises what `monitor` does."""
     definition = load_definition(definition_path(settings.models, model))
-    as_of = as_of or today(definition)
     monitored = monitor(settings, model, as_of=as_of, seen=seen)
+    as_of = as_of or today(definition)
     gate = gate_drift(settings, model, monitored.compared.found)
     known = episodes.read(settings.store, model)
     before = [each for each in known if each.as_of < str(as_of)]

@@ -6,6 +6,7 @@ else. So it is shown, and never passes or stops a gate.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ class Joined:
 
 
 def join_labels(predictions: pd.DataFrame, labels: pd.DataFrame, *, keys: Sequence[str], target: str, arrived: str | None = None,
-                until: pd.Timestamp | None = None) -> Joined:
+                until: datetime | None = None) -> Joined:
     """Join labels to predictions by their keys. Labels that arrive after `until` are not known yet.
 
     The newest of several labels counts (a correction); several that arrived together and contradict each other count none.
@@ -154,7 +155,7 @@ def join_labels(predictions: pd.DataFrame, labels: pd.DataFrame, *, keys: Sequen
     odd: dict[str, int] = {}
     known = labels[labels[target].notna()]
     if arrived is not None:
-        known = known[known[arrived].notna() if until is None else known[arrived] < until]
+        known = known[known[arrived].notna() if until is None else known[arrived] < pd.Timestamp(until)]
         newest = known.groupby(list(keys), dropna=False)[arrived].transform("max")
         odd["corrected"] = int((known[arrived] < newest).sum())
         known = known[known[arrived] == newest]

@@ -36,6 +36,8 @@ def _verdict(monitored: Monitored, night: Watched) -> Iterator[Part]:
         more = "The alarm was raised tonight." if night.opened else f"The alarm is open since {night.open_since}."
         callout = Callout(callout.title, f"{callout.text} {more} It closes after {CLEAN} clean nights.", "bad")
     yield callout
+    if monitored.odd:
+        yield Facts([("noticed", each) for each in monitored.odd])
     if night.asks:
         yield Paragraph(f"A retraining was asked for, because of {night.reason}. Its challenger serves only if it is shown to be better.")
 

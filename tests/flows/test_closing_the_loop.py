@@ -15,7 +15,7 @@ from nightgate import episodes
 from nightgate.errors import ContractBroken
 from nightgate.records import read_record
 from nightgate.releases import champion_of
-from nightgate.scoring import load_scorer
+from nightgate.scoring.scorer import load_scorer
 from tests.flows.test_operations import asked, until
 from tests.projects import people, project, run_plainly
 

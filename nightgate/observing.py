@@ -1,0 +1,156 @@
+"""What a model saw: rows with the predictions made for them, from the prediction log or from the source."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nightgate import predictionlog, snapshots
+from nightgate.contracts.suites import read_suite
+from nightgate.definition.model import Definition
+from nightgate.drift.performance import join_labels
+from nightgate.drift.policy import PREDICTION
+from nightgate.drift.profile import Source
+from nightgate.drift.reference import WEEK
+from nightgate.releases import Manifest, read_manifest
+from nightgate.scoring.scorer import load_scorer
+from nightgate.settings import Settings
+from nightgate.tablefiles import ROW_GROUP
+from nightgate.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AT = "nightgate_at"
+"""Column of the prediction log: when the request came, in UTC."""
+
+LOGGED = "nightgate_"
+AHEAD = timedelta(days=36_500)
+"""How far into what has not come yet is looked for rows whose clock is wrong."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Blocks of rows with the predictions (None where none could be made), the column that tells their time, where they are from, and
+    what was odd about them."""
+
+    blocks: Callable[[], Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]]
+    time: str | None
+    told: str
+    odd: Sequence[str] = field(default=())
+
+
+def from_source(settings: Settings, definition: Definition, version: int, as_of: date) -> Observed:
+    """Return what a model would have seen of its source: the rows of the last week that it knows of, with the predictions."""
+    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
+    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
+    scorer = load_scorer(settings, definition.name, version)
+
+    def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
+        from pyarrow import dataset
+
+        with settings.store.local_copy(taken.uri) as path:
+            start = None if definition.time is None else _week_before(path, definition.time)
+            newest = None if start is None else dataset.field(definition.time) >= start
+            for batch in dataset.dataset(path, format="parquet").to_batches(filter=newest, batch_size=ROW_GROUP):
+                complete = set(scorer.release.manifest.raw) <= {*batch.schema.names} and batch.num_rows
+                yield batch, scorer.predict(batch.to_pandas()) if complete else None
+
+    return Observed(blocks, definition.time, "the source")
+
+
+def observed(settings: Settings, definition: Definition, version: int, as_of: date | None) -> Observed:
+    """Return what a model answered in the week before a date, or before this moment; what its source gives where nobody has asked it."""
+    end = datetime.now(UTC) if as_of is None else datetime.combine(as_of, time(), ZoneInfo(definition.schedule.timezone))
+    until = end + AHEAD if as_of is None else end
+    log = predictionlog.predictions(settings, definition.name, start=end - timedelta(days=WEEK), end=until)
+    if not log.num_rows:
+        return from_source(settings, definition, version, as_of or today(definition))
+    labels = _labels(settings, definition, as_of or today(definition)) if set(definition.entity) & {*log.column_names} else None
+    return from_log(log, definition, read_manifest(settings.store, definition.name, version), end=end.astimezone(UTC).replace(tzinfo=None),
+                    labels=labels)
+
+
+def today(definition: Definition) -> date:
+    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()
+
+
+def _labels(settings: Settings, definition: Definition, as_of: date) -> "pd.DataFrame":
+    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
+    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
+    wanted = [*definition.entity, definition.target, *([definition.source.arrived] if definition.source.arrived else [])]
+    with settings.store.local_copy(taken.uri) as path:
+        frame: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
+    return frame
+
+
+def from_log(log: pa.Table, definition: Definition, manifest: Manifest, *, end: datetime, labels: "pd.DataFrame | None" = None) -> Observed:
+    """Return what the champion answered in the week before a moment (UTC), by the table that the prediction log gives.
+
+    Rows from after it come from a clock that is wrong, and of a request that was logged twice the last line counts; both are told.
+    With `labels` (entity, target, arrival) those that had arrived are joined where the requests name the entity. Nights end at that
+    moment's time of day.
+    """
+    odd: dict[str, int] = {"of a time that has not come: a clock is wrong": pc.sum(pc.greater_equal(log[AT], end)).as_py() or 0}
+    inside = pc.and_(pc.less(log[AT], end), pc.greater_equal(log[AT], end - timedelta(days=WEEK)))
+    rows = log.filter(inside).to_pandas()
+    rows[AT] -= end - datetime.combine(end.date(), time())
+    if "nightgate_role" in rows:
+        rows = rows[rows["nightgate_role"] == "champion"]
+    keys = [name for name in ("nightgate_request", "nightgate_row") if name in rows]
+    single = rows.drop_duplicates(keys, keep="last") if keys else rows
+    odd["logged twice"] = len(rows) - len(single)
+    if labels is not None and definition.entity and set(definition.entity) <= {*single.columns}:
+        joined = join_labels(single, labels, keys=list(definition.entity), target=definition.target, arrived=definition.source.arrived,
+                             until=None if definition.source.arrived is None else end)
+        single = single.merge(joined.rows[[*definition.entity, definition.target]], on=list(definition.entity), how="left")
+        odd |= {f"of labels {what}": count for what, count in joined.odd.items()}
+    return _of_answers(single, manifest, [f"{counted(count, 'row')} {what}" for what, count in odd.items() if count])
+
+
+def _of_answers(rows: "pd.DataFrame", manifest: Manifest, odd: Sequence[str]) -> Observed:
+    """Return logged rows as they were sent, with what this version answered; rows that another one answered have no prediction here."""
+    names = [f"probability_{label}" for label in manifest.classes] if manifest.task == "multiclass" else \
+        ["probability" if manifest.task == "binary" else "prediction"]
+    answered = {"prediction", "probability", *names}
+    sent = [name for name in rows.columns if name not in answered and (not name.startswith(LOGGED) or name == AT)]
+
+    def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
+        if rows.empty:
+            return
+        for version, part in rows.groupby("nightgate_version"):
+            made = part[names].to_numpy(dtype=np.float64) if version == manifest.version else None
+            yield pa.RecordBatch.from_pandas(part[sent], preserve_index=False), made[:, 0] if made is not None and len(names) == 1 else made
+
+    return Observed(blocks, AT, "the prediction log", tuple(odd))
+
+
+def with_predictions_of(seen: Observed, classes: Sequence[str]) -> Source:
+    """Return what was seen as a table whose last column are the predictions."""
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch, predictions in seen.blocks():
+            if predictions is None:
+                yield batch
+            else:
+                yield pa.RecordBatch.from_arrays([*batch.columns, as_column(predictions, classes)], [*batch.schema.names, PREDICTION])
+
+    return Source(batches, lambda: pa.Table.from_batches(batches()))
+
+
+def as_column(predictions: NDArray[np.float64], classes: Sequence[str]) -> pa.Array:
+    """Return predictions as they are monitored: a number a row, or the likeliest of several classes."""
+    return pa.array(predictions) if predictions.ndim == 1 else pa.array(np.array(classes, dtype=object)[predictions.argmax(axis=1)])
+
+
+def _week_before(path: Path, column: str) -> pa.Scalar:
+    """Return the first moment of the week that ends with the day of the newest row."""
+    newest = pc.max(pq.read_table(path, columns=[column])[column]).as_py()
+    return pa.scalar(datetime.combine(newest.date(), time()) - timedelta(days=WEEK - 1), pa.timestamp("us"))

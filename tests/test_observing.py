@@ -1,0 +1,97 @@
+"""What the prediction log says a model saw: clocks that are wrong, lines written twice, labels that come late."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from nightgate.definition.loading import definition_path, load_definition
+from nightgate.drift.policy import PREDICTION
+from nightgate.monitoring import PERFORMANCE, monitor
+from nightgate.observing import AT, from_log
+from nightgate.releases import read_manifest
+from nightgate.scoring.scorer import load_scorer
+from nightgate.settings import Settings
+from nightgate.watching import look
+from tests.projects import people, project, run_plainly
+
+TODAY = date(2026, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("observed")
+    frame = people(4_000).assign(id=np.arange(4_000), asked=pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(4_000) * 10, unit="min"))
+    made = project(folder, frame, time="asked", entity=("id",))
+    run_plainly(made)
+    return made
+
+
+def log(place: Settings, rows: int = 1_400, *, seed: int = 1, moved: float = 0.0) -> tuple[pa.Table, pd.DataFrame]:
+    """Return a week of the log, and the labels of its entities."""
+    frame = people(rows, seed)
+    frame["income"] += moved
+    asked = pd.Timestamp("2026-02-22") + pd.to_timedelta(np.arange(rows) * 7 * 24 * 60 // rows, "min")
+    sent = frame[["income", "age", "city"]].assign(asked=asked)
+    answers = load_scorer(place, "credit", 1).predict(sent)
+    table = sent.assign(nightgate_at=asked, nightgate_request=[f"r{number}" for number in range(rows)], nightgate_row=0, nightgate_version=1,
+                        nightgate_role="champion", id=np.arange(10_000, 10_000 + rows), prediction="no", probability=answers)
+    return pa.Table.from_pandas(table, preserve_index=False), table[["id"]].assign(default=frame["default"])
+
+
+def verdicts(place: Settings, table: pa.Table, labels: pd.DataFrame | None = None) -> tuple[dict[str, str], list[str]]:
+    definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
+    found = monitor(place, "credit", as_of=TODAY, seen=from_log(table, definition, manifest, end=datetime(2026, 3, 1), labels=labels))
+    return {each.column: each.verdict for each in found.compared.found.columns}, list(found.odd)
+
+
+def test_a_week_of_requests_is_compared(place: Settings) -> None:
+    quiet, odd = verdicts(place, log(place)[0])
+    loud, _ = verdicts(place, log(place, moved=6)[0])
+
+    assert {quiet[name] for name in ("income", "age", "city", PREDICTION)} == {"quiet"} and not odd
+    assert quiet[PERFORMANCE] == "quiet"  # by the source's newest labels: these requests do not name their entity
+    assert loud["income"] == loud[PREDICTION] == "alarm" and loud["age"] == "quiet"
+
+
+def test_labels_that_have_come_are_joined_by_entity(place: Settings) -> None:
+    table, labels = log(place)
+    wrong = labels.assign(default=labels["default"].map({"yes": "no", "no": "yes"}))
+    strangers = pd.DataFrame({"id": [-1, -2], "default": ["yes", "no"]})
+    twice = pd.concat([labels, labels.iloc[:3], wrong.iloc[:1], strangers])
+
+    found, odd = verdicts(place, table, twice)
+
+    assert found[PERFORMANCE] == "quiet" and verdicts(place, table, wrong)[0][PERFORMANCE] == "alarm"
+    assert odd == ["3 rows of labels contradicting each other", "2 rows of labels repeated", "2 rows of labels for unknown entities", "1 row of labels not there yet"]
+
+
+def test_wrong_clocks_and_lines_written_twice_are_told(place: Settings) -> None:
+    table, _ = log(place)
+    frame = table.to_pandas()
+    skewed = frame.iloc[:2].assign(nightgate_at=pd.Timestamp("2099-01-01"), nightgate_request=["s1", "s2"])
+    shadow = frame.iloc[:500].assign(nightgate_role="shadow", income=0.0)
+    whole = pa.Table.from_pandas(pd.concat([frame, frame.iloc[:5], skewed, shadow]), preserve_index=False)
+
+    found, odd = verdicts(place, whole)
+
+    assert found["income"] == "quiet"
+    assert odd == ["2 rows of a time that has not come: a clock is wrong", "5 rows logged twice"]
+
+
+def test_an_empty_night_is_undecided(place: Settings) -> None:
+    definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
+    for empty in (log(place)[0].slice(0, 0), pa.table({AT: pa.array([], pa.timestamp("us"))})):
+        found = look(place, "credit", as_of=TODAY, seen=from_log(empty, definition, manifest, end=datetime(2026, 3, 1)))
+
+        assert {each["verdict"] for each in found.night.columns.values()} == {"undecided"} and found.night.success and not found.night.decided
+        assert "Nothing Can Be Told" in Path(str(found.night.report)).read_text().title()
+
+
+def test_one_request_is_undecided(place: Settings) -> None:
+    found, _ = verdicts(place, log(place)[0].slice(0, 1))
+
+    assert {verdict for name, verdict in found.items() if name != PERFORMANCE} == {"undecided"}
