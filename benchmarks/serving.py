@@ -40,9 +40,6 @@ BOOSTING = """
 [candidates.boosting]
 estimator = "boosting"
 parameters = { max_iter = 200, early_stopping = false }
-
-[training]
-folds = 2
 """
 
 
@@ -58,7 +55,7 @@ class Cost:
 def measure(quick: bool) -> list[Claim]:
     """Measure every server that can be had here, one after the other."""
     with tempfile.TemporaryDirectory() as name:
-        place = _project(Path(name), 1_000 if quick else 6_000)
+        place = _project(Path(name), 1_000 if quick else 2_000)
         row = _rows(1, seed=9).to_dict("records")[0]
         many = {"rows": _rows(100, seed=9).to_dict("records")}
         rounds, few = (1, 200) if quick else (5, 2_000)
