@@ -1,7 +1,7 @@
 """Kills at random moments of running nights: the run, the runner, the server, or all at once.
 
-`NIGHTGATE_KILLS=150 python -m benchmarks.kills` goes on where `benchmarks/results/kills.jsonl` ends: one line a kill, with what was killed, in
-which stage, and what was found afterwards. Nothing may be lost: each night has its run, one champion that verifies and is the one that
+`NIGHTGATE_KILLS=150 python -m benchmarks.kills` goes on where `benchmarks/results/kills.jsonl` ends: one line a kill, with what was
+killed, in which stage, and what was found afterwards. Nothing may be lost: each night has its run, one champion that verifies and is the one that
 the registry names, no process is left behind.
 """
 
@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ class Installation:
         """Have `up` running, its deployments written."""
         if self.up is None or self.up.poll() is not None:
             environment = {**os.environ, "NIGHTGATE_PROJECT": str(self.folder)}
-            self.up = subprocess.Popen([sys.executable, "-m", "nightgate", "up", "--port", str(self.port)], cwd=self.folder, env=environment,
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            self.up = subprocess.Popen([sys.executable, "-m", "nightgate", "up", "--port", str(self.port)], cwd=self.folder,
+                                       env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         until(lambda: self.ask("/automations/filter", {}))
         request = urllib.request.Request(f"{self.api}/deployments/{self._nightly()}", b'{"paused": true}',
                                          {"Content-Type": "application/json"}, method="PATCH")
@@ -186,10 +187,13 @@ def kills(installation: Installation, numbers: range, seed: int) -> Iterator[Kil
                 installation.up.wait(60)
             orphans = sum(map(len, installation.processes().values()))
         installation.ensure()
-        done = until(lambda night=night: any(record.as_of == str(night) and record.verdict in ("promoted", "kept") and record.scheduled
-                                              for record in history(place.store, MODEL)))
+        done = until(partial(_has_verdict, place, str(night)))
         yield Kill(number, target, stage, str(night), "" if done else "the night has no verdict", *_found(place), orphans,
                    round(time.monotonic() - begin, 1))
+
+
+def _has_verdict(place: Settings, night: str) -> bool:
+    return any(record.as_of == night and record.verdict in ("promoted", "kept") and record.scheduled for record in history(place.store, MODEL))
 
 
 def _found(place: Settings) -> tuple[str, str]:
