@@ -1,8 +1,8 @@
 """Kills at random moments of running nights: the run, the runner, the server, or all at once.
 
-`NIGHTGATE_KILLS=150 python -m benchmarks.kills` goes on where `benchmarks/results/kills.jsonl` ends: one line a kill, with what was
-killed, in which stage, and what was found afterwards. Nothing may be lost: each night has its run, one champion that verifies and is the one that
-the registry names, no process is left behind.
+`NIGHTGATE_KILLS=150 python -m benchmarks.kills` goes on where `benchmarks/results/kills.jsonl` ends: one line a kill, with what
+was killed, in which stage, and what was found afterwards. Nothing may be lost: each night has its run, one champion that verifies
+and is the one that the registry names, no process is left behind.
 """
 
 import contextlib
@@ -193,7 +193,8 @@ def kills(installation: Installation, numbers: range, seed: int) -> Iterator[Kil
 
 
 def _has_verdict(place: Settings, night: str) -> bool:
-    return any(record.as_of == night and record.verdict in ("promoted", "kept") and record.scheduled for record in history(place.store, MODEL))
+    return any(record.as_of == night and record.verdict in ("promoted", "kept") and record.scheduled
+               for record in history(place.store, MODEL))
 
 
 def _found(place: Settings) -> tuple[str, str]:
