@@ -162,3 +162,21 @@ def test_a_broken_contract_is_told_in_the_same_words_everywhere(place: Settings,
     for line in lines:
         assert line in shown_as_json["reason"] and line in html.unescape(report)
         assert " ".join(line.split()) in screen
+
+
+def test_a_date_that_was_run_out_of_time_teaches_nothing_of_freshness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people()
+    frame["applied_at"] = pd.date_range("2026-01-01", periods=len(frame), freq="6h")
+    place = project(tmp_path, frame, time="applied_at")
+    monkeypatch.chdir(tmp_path)
+    for day in (date(2026, 5, 20), date(2026, 5, 21), date(2026, 5, 22), date(2026, 7, 20)):
+        write_contract = json.loads((place.contracts_of("credit") / "raw.json").read_text())
+        write_contract["expectations"] = [rule for rule in write_contract["expectations"] if rule["type"] != "expect_column_max_to_be_between"]
+        (place.contracts_of("credit") / "raw.json").write_text(json.dumps(write_contract))
+        run_plainly(place, as_of=day)
+
+    said(capsys, "contract", "learn", "credit")
+
+    fresh = next(rule for rule in rules(place) if rule["type"] == "expect_column_max_to_be_between")
+    assert fresh["kwargs"]["min_value"] == {"$PARAMETER": "now() - timedelta(hours=9)"}
