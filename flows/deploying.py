@@ -26,6 +26,7 @@ from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
+from flows.approval import approval
 from flows.automating import automate
 from flows.mending import mend
 from flows.monitoring import monitoring
@@ -37,7 +38,7 @@ from nightgate.operations import NIGHT, ON_DEMAND
 from nightgate.schedules import missed, night_of
 from nightgate.settings import Settings, settings
 
-FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring}
+FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring, "approval": approval}
 NIGHTLY = ("retraining", "monitoring")
 PAGE = 200
 OWNER = "Nightgate, project "

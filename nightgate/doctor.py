@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightgate import nights, registry, releases, runs
+from nightgate import approving, nights, registry, releases, runs
 from nightgate.definition.loading import definition_path, load_definition, model_names
 from nightgate.errors import DefinitionError, FileMissing, ModelBusy, NightgateError, NotVerified, StoreError
 from nightgate.settings import Settings
@@ -37,6 +37,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
             with runs.hold(settings.registry, model, holder_id="doctor"):
                 for number in nights.bury(settings, definition, before=_after_all(settings, model)):
                     yield Finding(model, f"Run {number} had ended without a word; it has a record now.", True)
+                for number in approving.expire(settings, model):
+                    yield Finding(model, f"Nobody decided about run {number} in time: the champion stays.", True)
                 known = yield from _pointer(settings, model)
                 for told in registry.reconcile(settings, model) if known else ():
                     yield Finding(model, f"MLflow: {told}.", True)

@@ -86,7 +86,7 @@ class Drill:
             return Drilled(fault.kind, fault.columns, "stopped", why, "collect")
         if found is None:
             return Drilled(fault.kind, fault.columns, "mended" if sha256 == clean else "passed")
-        first = next(each for each in found.results if not each.success and each.severity == "critical")
+        first = next(each for each in found.results if each.stops)
         return Drilled(fault.kind, fault.columns, "stopped", first.sentence[:200], found.boundary, first.place)
 
     def _night(self, path: Path, days: int = 0) -> tuple[str, GateResult | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.quarantine import ASIDE, KEPT
 from nightgate.contracts.suites import Suite, read_suite
-from nightgate.contracts.telling import broken, explain, in_short
+from nightgate.contracts.telling import broken, expected, explain, message, passing
 from nightgate.datasets import Dataset
 from nightgate.errors import ContractBroken
 from nightgate.nights import Night
@@ -35,7 +35,7 @@ def pass_gate(night: Night, boundary: str, dataset: Dataset) -> GateResult:
                 notes["quarantine"] = aside
         numbers = GateNumbers(boundary, result.success, result.checks, result.failed + result.errored, result.quarantined,
                               result.seconds, suite.sha256, broken(result))
-        notes.update(gate=numbers, result=result.as_json(), told=in_short(result))
+        notes.update(gate=numbers, result=result.as_json(), told=passing(result))
         return result
 
 
@@ -61,13 +61,18 @@ def let_pass(night: Night, dataset: Dataset, result: GateResult) -> Dataset:
         return Dataset(result.kept, digest, dataset.rows - result.quarantined, dataset.columns)
     if result.success:
         return dataset
-    message, remedy = explain(result, model=night.run.model)
-    raise ContractBroken(f"{message}\n{_since(night, result)}", remedy=remedy, details={"boundary": result.boundary})
+    raise ContractBroken(told(night, result), remedy=explain(result, model=night.run.model)[1], details={"boundary": result.boundary})
+
+
+def told(night: Night, result: GateResult) -> str:
+    """Say what a gate found, and since when it has been so."""
+    text = message(result, model=night.run.model)
+    return text if result.success else f"{text}\n{_since(night, result)}"
 
 
 def _since(night: Night, result: GateResult) -> str:
     """Say since which run the rules that failed have been failing, and which one kept them last."""
-    rules = tuple(f"{each.sentence}:" for each in result.results if not each.success and each.severity == "critical")
+    rules = tuple(f"{expected(each)}:" for each in result.results if each.stops)
     first = None
     for number in reversed([number for number in run_numbers(night.settings.store, night.run.model) if number < night.run.run]):
         record = read_record(night.settings.store, night.run.model, number)
@@ -75,7 +80,7 @@ def _since(night: Night, result: GateResult) -> str:
         if gate is None:
             continue  # it ended before this gate
         if not any(each.startswith(rules) for each in gate.broken):
-            since = f"broken since run {first.run}, as of {first.as_of}" if first else "broken now for the first time"
+            since = f"broken since run {first.run}, as of {first.as_of}" if first else f"broken since this run, {night.run.run}"
             return f"Kept in run {record.run}, as of {record.as_of}; {since}."
         first = record
     return f"Broken since run {first.run}, as of {first.as_of}, and never kept before." if first else "No run was checked before this one."

@@ -8,6 +8,8 @@ import hashlib
 import json
 import logging
 import platform
+import resource
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,16 +21,19 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from nightgate import registry, releases, runs, schedules
+from nightgate import approving, registry, releases, runs, schedules
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
-from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError
+from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError, bounded
 from nightgate.records import CandidateNumbers, GateNumbers, Interval, RunRecord, Verdict, run_key, write_record
 from nightgate.settings import Settings
 
 log = logging.getLogger("nightgate")
 begun = logging.getLogger("nightgate_begun")
 """Says which stage is under way, to a terminal; the run's own log needs only what came of it."""
+
+LONGEST_REASON = 1_000
+"""Characters of a failure's reason in a record; its error has the whole."""
 
 PACKAGES = ("nightgate", "scikit-learn", "numpy", "pandas", "pyarrow")
 """What a model's numbers depend on, named in every record."""
@@ -49,6 +54,7 @@ class Night:
     overrides: Mapping[str, str] | None = None
     scheduled: datetime | None = None
     dry_run: bool = False
+    cpu_before: float = 0.0
 
     @property
     def folder(self) -> str:
@@ -103,7 +109,7 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
 
     with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken, needed=needed) as run:
         tonight = Night(settings, definition, run, as_of, begun_at.isoformat(timespec="seconds"), "", trigger, overrides, scheduled,
-                        dry_run)
+                        dry_run, _cpu_seconds())
         begin = tonight.notes().get("begin") if run.resumed else None
         begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex, "as_of": str(as_of),
                           "started": tonight.started, "run_id": run_id, "trigger": trigger}
@@ -111,6 +117,7 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
         tonight = replace(tonight, token=begin["token"])
         try:
             bury(settings, definition, before=run.run)
+            approving.expire(settings, model)
             registry.reconcile(settings, model)
             yield tonight
         except BaseException as error:
@@ -150,7 +157,8 @@ def assemble(night: Night, verdict: Verdict, reason: str) -> RunRecord:
         seconds={name: note["seconds"] for name, note in sorted(notes.items(), key=_began)
                  if "seconds" in note},
         report=notes.get("report", {}).get("report"), trigger=night.trigger, overrides=night.overrides or {},
-        scheduled=None if night.scheduled is None else night.scheduled.isoformat(), lag=_lag(night), dry_run=night.dry_run,
+        scheduled=None if night.scheduled is None else night.scheduled.isoformat(), lag=_lag(night),
+        dry_run=night.dry_run, cost=_cost(night, notes),
         definition=night.definition.model_dump(mode="json"), code=code_version(night.settings.root),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started=night.started, finished=datetime.now(UTC).isoformat(timespec="seconds"), resumed=night.run.resumed)
@@ -163,6 +171,23 @@ def code_version(root: Path) -> str:
     for path in sorted((root / "models").glob("**/*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _cost(night: Night, notes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return what a run took: wall and processor seconds, the largest memory of a process of it, and the bytes that it stored."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    unit = 1 if sys.platform == "darwin" else 1024
+    stored = [notes[stage]["dataset"]["uri"] for stage in ("collect", "engineer") if "dataset" in notes.get(stage, {})]
+    store = night.settings.store
+    sizes = [store.size(key) for uri in stored if store.exists(key := uri.removeprefix(f"{store.url.rstrip('/')}/"))]
+    return {"wall_seconds": round((datetime.now(UTC) - datetime.fromisoformat(night.started)).total_seconds(), 1),
+            "cpu_seconds": round(_cpu_seconds() - night.cpu_before, 1), "peak_bytes": max(own.ru_maxrss, children.ru_maxrss) * unit,
+            "stored_bytes": sum(sizes) + (store.size(night.folder) if store.exists(night.folder) else 0)}
+
+
+def _cpu_seconds() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _lag(night: Night) -> float | None:
@@ -185,7 +210,8 @@ def _record_of_failure(night: Night, error: BaseException) -> RunRecord:
         name = "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
         message = f"{name}: {error}" if str(error) else f"{name}."
         told = {"kind": name, "message": message[:1_000], "remedy": "The log of the run has the traceback."}
-    return replace(assemble(night, verdict, told["message"].splitlines()[0]), error=_plain(told))
+    reason = bounded(" ".join(line.strip() for line in told["message"].splitlines()), LONGEST_REASON)
+    return replace(assemble(night, verdict, reason), error=_plain(told))
 
 
 def _reported(night: Night, record: RunRecord) -> RunRecord:

@@ -48,7 +48,7 @@ class Model:
 
     def model(self, version: int | None = None) -> "Scorer":
         """Return what answers rows as the snapshot has them, of a version, the champion when left out: `predict(rows)` gives
-        probabilities or values, `answers(rows)` a frame with the classes' names, `release.pipeline` is scikit-learn's.
+        probabilities or values, `answers(rows)` an Arrow table with the classes' names, `release.pipeline` is scikit-learn's.
 
         Raises FileMissing and NotVerified.
         """

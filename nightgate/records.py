@@ -74,6 +74,7 @@ class RunRecord:
     decision: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
     report: str | None = None
     trigger: str = ""
     scheduled: str | None = None

@@ -94,6 +94,18 @@ def remove(settings: Settings, model: str, *, kept: Sequence[int] = ()) -> None:
             client.delete_experiment(experiment.experiment_id)
 
 
+def remove_runs(settings: Settings, model: str, numbers: Sequence[int]) -> None:
+    """Delete the runs and versions of these numbers; MLflow's garbage collection frees their space."""
+    with _client(settings) as client:
+        experiment = client.get_experiment_by_name(model)
+        for number in numbers:
+            version = _version_of(client, model, number)
+            if version is not None:
+                client.delete_model_version(model, version)
+            for run in client.search_runs([experiment.experiment_id], f"tags.`{RUN}` = '{number}'") if experiment is not None else ():
+                client.delete_run(run.info.run_id)
+
+
 def tracking_uri(settings: Settings) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or settings.registry
 

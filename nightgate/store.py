@@ -121,6 +121,25 @@ class Store:
                     if files.exists(path) else []
         return sorted(name for name in found if not name.startswith("."))
 
+    def files(self, key: str) -> list[str]:
+        """Return the keys of all files below a key, sorted."""
+        with self._told(key):
+            files, path = self._remote(key)
+            base = path[:len(path) - len(key)]
+            return sorted(str(found)[len(base):] for found in files.find(path)) if files.exists(path) else []
+
+    def size(self, key: str) -> int:
+        """Return the bytes of a file, or of all files below a key."""
+        with self._told(key):
+            files, path = self._remote(key)
+            return int(files.du(path))
+
+    def modified(self, key: str) -> float:
+        """Return when a file was written, in seconds since 1970."""
+        with self._told(key):
+            files, path = self._remote(key)
+            return float(files.modified(path).timestamp())
+
     def remove(self, key: str) -> None:
         """Remove an object or a folder with all below it; nothing happens when it is not there."""
         if not self.exists(key):

@@ -9,14 +9,14 @@ from nightgate.records import RunRecord
 from nightgate.reports.writing import Documents
 
 
-def gate(about: str, result: GateResult) -> None:
-    """Show a row per check: what was expected, what was found, how many; `about` begins with the model's name."""
+def gate(about: str, result: GateResult, told: str) -> None:
+    """Show what a gate said and a row per check; `about` begins with the model's name."""
     rows = [{"check": each.sentence, "held": "yes" if each.success else "NO", "found": each.found,
              "rows against it": each.unexpected, "examples": ", ".join(map(str, each.examples[:5]))}
             for each in sorted(result.results, key=lambda each: each.success)]
     verdict = "passed" if result.success else "STOPPED"
     create_table_artifact(table=rows, key=_key(about, result.boundary),
-                          description=f"Gate **{result.boundary}** {verdict}: {result.checks} checks on {result.rows:,} rows.")
+                          description=f"Gate **{result.boundary}** {verdict}: {told}")
 
 
 def decision(night: Night, decided: Decision) -> None:

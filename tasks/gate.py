@@ -13,5 +13,5 @@ from tasks.policy import once_per_run
 def gate(night: Night, boundary: str, dataset: Dataset) -> Dataset:
     """Return what passed; the artifact is written whether it passes or not."""
     result = gates.pass_gate(night, boundary, dataset)
-    artifacts.gate(f"{night.run.model}-gate", result)
+    artifacts.gate(f"{night.run.model}-gate", result, gates.told(night, result))
     return gates.let_pass(night, dataset, result)

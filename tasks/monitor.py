@@ -7,6 +7,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.events import emit_event
 
 from nightgate import watching
+from nightgate.contracts.telling import message
 from nightgate.operations import RETRAINING_ASKED
 from nightgate.settings import Settings
 from nightgate.watching import Look
@@ -23,7 +24,7 @@ def look(place: Settings, model: str, as_of: date | None) -> Look:
     key = f"{model}-drift".replace("_", "-")
     create_table_artifact(rows, key=key, description=f"{table.alarm} columns raise an alarm.")
     create_link_artifact(str(found.night.report), key=f"{key}-report", link_text=f"Monitoring of {model}, {found.night.as_of}")
-    artifacts.gate(f"{model}-gate", found.gate)
+    artifacts.gate(f"{model}-gate", found.gate, message(found.gate, model=model))
     return found
 
 

@@ -22,7 +22,7 @@ def test_a_model_is_opened_with_all_that_belongs_to_it(tmp_path: Path, monkeypat
     assert sorted(credit.snapshot()) == sorted(people()) and len(credit.snapshot()) == 600
     assert {"income", "default"} <= {column for check in credit.contract().checks for column in check.columns}
     assert set(credit.contract("predictions").checks[1].columns) == {"probability"}
-    assert set(credit.model().answers(people()[["income", "age", "city"]])["prediction"]) == {"yes", "no"}
+    assert set(credit.model().answers(people()[["income", "age", "city"]]).to_pandas()["prediction"]) == {"yes", "no"}
     assert len(credit.model().predict(credit.snapshot())) == 600
     assert Path(str(credit.report())).is_file()
 

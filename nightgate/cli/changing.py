@@ -3,16 +3,13 @@
 import argparse
 import contextlib
 import sys
-import uuid
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, StoreError, UsageError
-from nightgate.records import RunRecord, read_record, run_numbers, write_record
+from nightgate.records import read_record, run_numbers
 from nightgate.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -40,6 +37,7 @@ def add(commands: Commands) -> None:
 def rollback(arguments: argparse.Namespace) -> Answer:
     """Point to an earlier release, verify it, and let the registry follow."""
     from nightgate import registry, releases
+    from nightgate.approving import held
     from nightgate.definition.loading import definition_path
 
     place, model = settings(), arguments.model
@@ -55,10 +53,11 @@ def rollback(arguments: argparse.Namespace) -> Answer:
                          remedy=f"`nightgate history {model}` lists the runs; name one with --to.")
     if version == serving:
         raise UsageError(f"Run {version} of {model} serves already.", remedy=f"`nightgate history {model}` lists the others.")
-    with _held(place, model):
+    with held(place, model):
         if serving is None:
             releases.point(place.store, model, None)  # a damaged pointer gives way
-        releases.promote(place, model, version, as_of=str(date.today()), why=f"rolled back from {_named(serving)}")
+        why = "rolled back" if serving is None else f"rolled back from run {serving}"
+        releases.promote(place, model, version, as_of=str(date.today()), why=why)
         registry.reconcile(place, model)
     return Answer({"model": model, "champion": version, "previous": serving},
                   f"{model}: run {version} serves now{'' if serving is None else f', run {serving} no longer'}.")
@@ -66,32 +65,25 @@ def rollback(arguments: argparse.Namespace) -> Answer:
 
 def approve(arguments: argparse.Namespace) -> Answer:
     """Promote a waiting run."""
-    from nightgate import registry, releases
-
-    place = settings()
-    with _held(place, arguments.model):
-        record = _waiting(place, arguments)
-        champion = releases.champion_of(place, record.model)
-        if champion not in (record.champion_before, record.run):
-            raise UsageError(f"Run {record.run} of {record.model} was compared with {_named(record.champion_before)}; "
-                             f"{_named(champion)} serves now.", remedy=f"`nightgate run {record.model}` compares anew.")
-        decided = _decided(replace(record, verdict="promoted", champion=record.run), arguments.reason)
-        releases.promote(place, record.model, record.run, as_of=record.as_of, why=record.reason)
-        registry.reconcile(place, record.model)
-        return _written(place, decided)
+    return _settled(arguments, "approve")
 
 
 def reject(arguments: argparse.Namespace) -> Answer:
     """Refuse a waiting run; the champion stays."""
-    place = settings()
-    with _held(place, arguments.model):
-        record = _waiting(place, arguments)
-        return _written(place, _decided(replace(record, verdict="rejected"), arguments.reason))
+    return _settled(arguments, "reject")
+
+
+def _settled(arguments: argparse.Namespace, verdict: Literal["approve", "reject"]) -> Answer:
+    from nightgate.approving import decide
+
+    record = decide(settings(), arguments.model, arguments.run, verdict, by=user(), why=arguments.reason)
+    return Answer(record.as_json(), f"{record.model} run {record.run} is {record.verdict}.")
 
 
 def remove(arguments: argparse.Namespace) -> Answer:
     """Remove a model: definition, contracts, runs, releases, registered versions; ask first."""
     from nightgate import registry, runs
+    from nightgate.approving import held
     from nightgate.definition.loading import definition_path
 
     place, model = settings(), arguments.model
@@ -99,16 +91,16 @@ def remove(arguments: argparse.Namespace) -> Answer:
     numbers = run_numbers(place.store, model)
     if not definition.exists() and not numbers:
         definition_path(place.models, model)
-    held = _held_runs(definition)
-    kept = f"; runs {', '.join(map(str, held))} are kept, a legal hold names them" if held else ""
+    named = _held_runs(definition)
+    kept = f"; runs {', '.join(map(str, named))} are kept, a legal hold names them" if named else ""
     what = f"its definition, its contracts, {len(numbers)} runs with their reports and all releases{kept}"
     if not arguments.yes:
         _ask(f"Remove {model}: {what}? Write the model's name to go on: ", model)
-    with _held(place, model):
-        registry.remove(place, model, kept=held)
+    with held(place, model):
+        registry.remove(place, model, kept=named)
         for folder in (f"releases/{model}", f"runs/{model}"):
             for name in place.store.names(folder):
-                if name not in map(str, held):
+                if name not in map(str, named):
                     place.store.remove(f"{folder}/{name}")
             if not place.store.names(folder):
                 place.store.remove(folder)
@@ -118,7 +110,7 @@ def remove(arguments: argparse.Namespace) -> Answer:
         with contextlib.suppress(OSError):
             contracts.rmdir()
     runs.forget(place.registry, model)
-    value = {"model": model, "removed": True, "runs": len(numbers), "held": held}
+    value = {"model": model, "removed": True, "runs": len(numbers), "held": named}
     return Answer(value, f"{model} is removed: {what}.")
 
 
@@ -150,24 +142,6 @@ def _chosen(place: Settings, model: str, which: str) -> int:
     return record.run
 
 
-def _waiting(place: Settings, arguments: argparse.Namespace) -> RunRecord:
-    record = read_record(place.store, arguments.model, arguments.run)
-    if record.verdict != "waiting":
-        raise UsageError(f"Run {record.run} of {record.model} does not wait: it is {record.verdict}.",
-                         remedy=f"`nightgate history {record.model}` lists the runs.")
-    return record
-
-
-def _named(champion: int | None) -> str:
-    return "no champion" if champion is None else f"run {champion}"
-
-
-def _decided(record: RunRecord, why: str) -> RunRecord:
-    """Return a record that says who decided, when and why."""
-    by = {"by": user(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "reason": why}
-    return replace(record, decision={**record.decision, record.verdict: by}, reason=f"{record.reason} {record.verdict}: {why}")
-
-
 def user() -> str:
     """Return who is at the keyboard; a container's user may have no name."""
     import getpass
@@ -177,20 +151,6 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _written(place: Settings, record: RunRecord) -> Answer:
-    write_record(place.store, record)
-    return Answer(record.as_json(), f"{record.model} run {record.run} is {record.verdict}.")
-
-
-@contextlib.contextmanager
-def _held(place: Settings, model: str) -> Iterator[None]:
-    """Keep runs of the model away while something is changed by hand."""
-    from nightgate import runs
-
-    with runs.hold(place.registry, model, holder_id=f"by-hand-{uuid.uuid4()}"):
-        yield
 
 
 def _ask(question: str, expected: str) -> None:

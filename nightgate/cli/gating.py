@@ -68,9 +68,9 @@ def _as_json(result: "GateResult", name: str) -> dict[str, Any]:
 
 
 def _told(result: "GateResult", name: str) -> list[Part]:
-    from nightgate.contracts.telling import explain, in_short
+    from nightgate.contracts.telling import explain, passing
 
     if result.success:
-        return [Callout(f"{name} passed", in_short(result) + (f"; the rest is in {result.kept}" if result.kept else ""), "good")]
+        return [Callout(f"{name} passed", passing(result) + (f"\nThe rest is in {result.kept}." if result.kept else ""), "good")]
     message, remedy = explain(result)
     return [Callout(f"{name} stopped", f"{message}\n{remedy}", "bad")]

@@ -17,6 +17,7 @@ from nightgate.cli import (
     documenting,
     drilling,
     gating,
+    keeping,
     mending,
     monitoring,
     operating,
@@ -28,8 +29,8 @@ from nightgate.cli import (
 from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
 
-PARTS = (authoring, gating, contracts, drilling, quarantine, documenting, running, reading, changing, mending, operating, monitoring,
-         serving)
+PARTS = (authoring, gating, contracts, drilling, quarantine, documenting, running, reading,
+         changing, mending, keeping, operating, monitoring, serving)
 INTERRUPTED = 130
 """The exit code of a command that was ended by Ctrl-C, as shells have it."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from nightgate.alerts import Cause
 from nightgate.cli.everything import running_here
 from nightgate.settings import Settings
 
@@ -24,6 +25,7 @@ def prepare(place: Settings) -> None:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "nightgate",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "DO_NOT_TRACK": "1",
     }
     if (running := running_here(place)) is not None:
@@ -43,6 +45,17 @@ def retrain(place: Settings, model: str, *, as_of: date | None, overrides: Mappi
     embedded.start()
 
     return dict(retraining(model, as_of=as_of, overrides=dict(overrides), reason=reason))
+
+
+def look(place: Settings) -> tuple[list[Cause], list[Cause]]:
+    """Return all causes for alarm, and those that were told now where NIGHTGATE_ALERTS says.
+
+    Raises UsageError for a channel that is none.
+    """
+    prepare(place)
+    from flows.alerting import watch
+
+    return watch(place)
 
 
 def ui_address(place: Settings) -> str | None:

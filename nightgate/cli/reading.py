@@ -18,6 +18,7 @@ def add(commands: Commands) -> None:
     status_parser = commands.add("status", status, "Champion, last run, gates and next scheduled run.", "nightgate status credit",
                                  begins="Reading the runs …")
     status_parser.add_argument("model", nargs="?", help="all models when absent")
+    status_parser.add_argument("--all", action="store_true", help="the last night of all models, a line each")
     past = commands.add("history", show_history, "All runs of a model.", "nightgate history credit")
     past.add_argument("model")
     one = commands.add("show", show, "One run: decision, figures, gates, lineage.", "nightgate show credit 12")
@@ -40,6 +41,8 @@ def status(arguments: argparse.Namespace) -> Answer:
     place = settings()
     names = [arguments.model] if arguments.model else model_names(place.models)
     values = [_status(place, name) for name in names]
+    if arguments.all:
+        return Answer({"models": values}, Document("The last night", place.root.name, [_at_a_glance(values)]))
     parts: list[Part] = []
     for value in values:
         last = value["last_run"]
@@ -52,6 +55,22 @@ def status(arguments: argparse.Namespace) -> Answer:
             ("running", "no" if value["running"] is None else f"run {value['running']}"),
             ("schedule", f"{value['schedule']['cron']} {value['schedule']['timezone']}, next {value['next_run']}")])]
     return Answer(values[0] if arguments.model else {"files": values}, Document("Models", place.root.name, parts))
+
+
+def _at_a_glance(values: list[dict[str, Any]]) -> Table:
+    """Return a line a model, those that need somebody first."""
+    order = {verdict: place for place, verdict in enumerate(("failed", "stopped", "rolled_back", "waiting"))}
+    rows: list[list[str]] = []
+    marked: list[int] = []
+    for value in sorted(values, key=lambda value: order.get((value["last_run"] or {}).get("verdict", ""), len(order))):
+        last = value["last_run"] or {}
+        if last.get("verdict") in order:
+            marked.append(len(rows))
+        rows.append([value["model"], last.get("verdict", "–"), last.get("as_of", "–"), str(value["champion"] or "–"),
+                     f"{last['cost']['wall_seconds']:,.0f} s" if last.get("cost") else "–",
+                     "–" if last.get("lag") is None else f"{last['lag']:,.0f} s", value["next_run"], last.get("reason", "")[:60]])
+    return Table(["model", "verdict", "as of", "serves", "took", "late by", "next", "because"], rows, frozenset({"took", "late by"}),
+                 frozenset(marked))
 
 
 def show_history(arguments: argparse.Namespace) -> Answer:

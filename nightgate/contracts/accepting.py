@@ -182,7 +182,7 @@ def _hopeless(check: Check, why: str) -> UsageError:
 
 def chosen_places(results: Sequence[Mapping[str, Any]], chosen: Sequence[str]) -> list[str]:
     """Return the places of failed checks that were chosen by place, number, type or column; all of them when none is."""
-    failed = [each for each in results if not each["success"] and each["severity"] == "critical"]
+    failed = [each for each in results if not each["success"] and (each["severity"] == "critical" or each["error"])]
     if not chosen:
         return [each["place"] for each in failed]
     found = []

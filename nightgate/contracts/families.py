@@ -24,5 +24,5 @@ def family(kind: str) -> Family | None:
     word = kind.strip().casefold()
     if re.search(r"[a-z)]\[\d*\]$", word):  # INTEGER[], VARCHAR[3]
         return None
-    word = re.sub(r"[\[(<].*$|dtype$|type$|[_ ]", "", word)
+    word = re.sub(r"^(?:[a-z_]+\.)+|[\[(<].*$|dtype$|type$|[_ ]", "", word)
     return _FAMILY_OF.get(word) or _FAMILY_OF.get(word.rstrip("0123456789"))

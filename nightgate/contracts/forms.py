@@ -210,5 +210,4 @@ Rule = RowRule | Grouped | Figures | Quantiles | Shares | Shape
 
 
 def _enough(evaluated: int, against: int, mostly: float) -> bool:
-    # The count that `mostly` allows is compared, not the share: 0.95 of 20 rows is 19.
-    return evaluated - against >= mostly * evaluated - 1e-9
+    return not evaluated or (evaluated - against) / evaluated >= mostly

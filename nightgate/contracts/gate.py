@@ -14,6 +14,7 @@ from nightgate.contracts.asking import answers_to
 from nightgate.contracts.conditions import identifier
 from nightgate.contracts.forms import Finding, Grouped, RowRule, Rule, Shape
 from nightgate.contracts.opening import Opened, opened
+from nightgate.contracts.patterns import Endless, of_python
 from nightgate.contracts.quarantine import KEPT, discard, set_aside
 from nightgate.contracts.rules import rule
 from nightgate.contracts.sentences import sentence
@@ -44,10 +45,15 @@ class CheckResult:
     place: str = ""
     ids: tuple[Any, ...] = ()
 
+    @property
+    def stops(self) -> bool:
+        """Whether the gate stops for it: a critical check that failed, or any that could not run."""
+        return not self.success and (self.severity == "critical" or bool(self.error))
+
 
 @dataclass(frozen=True)
 class GateResult:
-    """What a gate found. `failed` and `errored` count critical checks; `kept` is the file of the rows that passed."""
+    """What a gate found. `failed` counts critical checks, `errored` those that could not run; `kept` names the file of what passed."""
 
     boundary: str
     success: bool
@@ -78,6 +84,8 @@ def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] 
     DataUnusable when the file cannot be read.
     """
     begin = time.perf_counter()
+    if quarantine_to is not None:
+        discard(quarantine_to)
     now = now or datetime.now(UTC).replace(tzinfo=None)
     with opened(path, released=released) as data:
         if identity is not None and identity not in data.types:
@@ -104,7 +112,7 @@ def _quarantined(data: Opened, suite: Suite, before: GateResult, folder: Path, a
     found, against = before, set[str]()
     strange = {sentence(each): form for each in suite.checks if never_seen(each) and isinstance(form := form_of(each, data), RowRule)}
     while not found.success:
-        failing = {each.place for each in found.results if not each.success and each.severity == "critical"} - against
+        failing = {each.place for each in found.results if each.stops} - against
         against |= failing
         forms = {sentence(each): form_of(each, data) for each in suite.checks if each.place in against}
         rules = {words: form for words, form in forms.items() if isinstance(form, RowRule)}
@@ -127,7 +135,7 @@ def never_seen(each: Check) -> bool:
 
 
 def _result(suite: Suite, boundary: str, rows: int, results: tuple[CheckResult, ...]) -> GateResult:
-    failing = [each for each in results if not each.success and each.severity == "critical"]
+    failing = [each for each in results if each.stops]
     errored = sum(bool(each.error) for each in failing)
     ran = sorted(each.place for each in results) == sorted(each.place for each in suite.checks)
     failed = len(failing) - errored + int(not failing and (rows == 0 or not ran))
@@ -163,8 +171,10 @@ def form_of(each: Check, data: Opened) -> Rule | CheckResult | None:
     if absent and each.type != "expect_column_to_exist":
         return of(each, error="missing column", found=f"there is no column {', '.join(f'`{name}`' for name in absent)}")
     try:
-        form = rule(each, data.types)
+        form = (of_python(each, data) if "regex" in each.type else None) or rule(each, data.types)
         return replace(form, by_value="") if isinstance(form, RowRule) and form.by_value and form.by_value not in data.few else form
+    except Endless as error:
+        return of(each, error="raised", found=f"the check could not run: {error}")
     except Misfit as error:
         return of(each, error="wrong type", found=f"`{each.columns[0]}`: {error}" if each.columns else str(error))
 

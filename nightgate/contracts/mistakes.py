@@ -5,8 +5,8 @@ A mistake is `place: what was found; what is allowed`, the place as a path into 
 
 import difflib
 import json
-import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
@@ -72,6 +72,9 @@ def of_file(value: Any) -> Iterator[str]:
         yield "expectations: found no list"
     elif not value["expectations"]:
         yield "expectations: found none; a contract without a check passes everything"
+    for key in ("evaluation_parameters", "suite_parameters"):
+        if not isinstance(value.get(key) or {}, dict):
+            yield f"{key}: found no object"
     own = (value.get("meta") or {}).get("nightgate", {}) if isinstance(value.get("meta") or {}, dict) else None
     if not isinstance(own, dict):
         yield "meta: found no object" if own is None else "meta.nightgate: found no object"
@@ -124,7 +127,7 @@ def _close(word: str, known: Iterable[str]) -> str:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _is_texts(value: Any) -> bool:
@@ -198,7 +201,7 @@ def _of_values(name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]
             yield key, f"found {str(given[key])[:60]!r}; allowed: {told}"
     if "min_value" in known_expectations()[name]["takes"] and name != "expect_column_kl_divergence_to_be_less_than":
         yield from _of_bounds(given)
-    if "value" in given and not (isinstance(given["value"], int) and given["value"] >= 0):
+    if "value" in given and not (is_number(given["value"]) and given["value"] >= 0 and given["value"] == int(given["value"])):
         yield "value", f"found {given['value']!r}; allowed: a whole number from 0"
     yield from _of_sets(name, given)
     if "quantile_ranges" in given:

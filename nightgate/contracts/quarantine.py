@@ -6,6 +6,7 @@ from pathlib import Path
 from nightgate.contracts.conditions import literal
 from nightgate.contracts.forms import RowRule
 from nightgate.contracts.opening import Opened
+from nightgate.errors import UsageError
 
 KEPT, ASIDE = "kept.parquet", "quarantined.parquet"
 REASONS = "nightgate_reasons"
@@ -19,10 +20,13 @@ def set_aside(data: Opened, rules: Mapping[str, RowRule], share: float, folder: 
     """
     against = {words: f"coalesce({form.where}, FALSE)" for words, form in rules.items()}
     whole = " OR ".join(against.values())
-    count = int(data.connection.execute(f"SELECT count_if({whole}) FROM data").fetchall()[0][0])
-    if not 0 < count <= share * data.rows:
+    count = int(data.connection.execute(f"SELECT count_if({whole}) FROM data").fetchall()[0][0] or 0)
+    if not 0 < count <= share * data.rows + 1e-9:
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"Rows cannot be set aside in {folder}: {error.strerror}.", remedy="Name a folder that can be written.") from None
     reasons = ", ".join(f"CASE WHEN {test} THEN {literal(words)} END" for words, test in against.items())
     spared = " UNION ALL BY NAME SELECT * FROM released" if data.released else ""
     _write(data, f"SELECT * FROM data WHERE NOT ({whole}){spared}", folder / KEPT)
@@ -31,7 +35,8 @@ def set_aside(data: Opened, rules: Mapping[str, RowRule], share: float, folder: 
 
 
 def discard(folder: Path) -> None:
-    for name in (KEPT, ASIDE):
+    """Take away what an earlier check set aside."""
+    for name in (KEPT, ASIDE) if folder.is_dir() else ():
         (folder / name).unlink(missing_ok=True)
 
 

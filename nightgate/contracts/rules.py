@@ -15,13 +15,14 @@ from nightgate.contracts.families import FAMILIES, Family, Types, family
 from nightgate.contracts.forms import Figure, Figures, Grouped, Quantiles, RowRule, Rule, Shares
 from nightgate.contracts.mistakes import query_condition
 from nightgate.contracts.suites import Check
-from nightgate.contracts.values import NUMERIC, Misfit, bound_of, is_in, known, outside, value_of
+from nightgate.contracts.values import NUMERIC, Misfit, bound_of, is_in, known, members, outside, value_of
 
 HASHED = 4
 """Columns from which a compound key is compared by its 64-bit hash: a chance of 3e-8 in a million rows, and a tenth of the memory."""
 
-RE2_CANNOT = re.compile(r"\(\?(?:[=!>(]|<[=!]|P=)|\\[1-9]|\\[GKRX]|[*+?}]\+")
-"""What Python's regular expressions have and DuckDB's have not: looking around, back references, possessive repeats."""
+RE2_CANNOT = re.compile(r"\(\?(?:[=!>(#]|<[=!]|P=|[a-zA-Z]*[aLmux])|\\[1-9]|\\[GKRX]|[*+?}]\+|\{,|\[\[:")
+"""What Python's regular expressions have and DuckDB's have not, or mean otherwise: looking around, back references, possessive
+repeats, comments, lines of their own (`(?m)`), `{,3}`."""
 
 
 def rule(check: Check, types: Types | None = None) -> Rule | None:
@@ -68,13 +69,13 @@ def _regex(*, wanted: bool, many: str = "") -> "Maker":
         if any(RE2_CANNOT.search(pattern) for pattern in patterns) or kind not in ("text", "integer"):
             return None
         sql = identifier(name) if kind == "text" else f"CAST({identifier(name)} AS VARCHAR)"
-        tests = [f"regexp_matches({sql}, {literal(_re2(pattern))})" for pattern in patterns]
+        tests = [f"regexp_matches({sql}, {literal(as_re2(pattern))})" for pattern in patterns]
         whole = (" AND " if check.arguments.get("match_on") == "all" else " OR ").join(tests)
         return RowRule(known(check, name), f"NOT ({whole})" if wanted else whole, by_value="" if check.condition else identifier(name))
     return make
 
 
-def _re2(pattern: str) -> str:
+def as_re2(pattern: str) -> str:
     r"""Write a pattern as RE2 means it: `\Z` is its `\z`, and `$` also stands before a last line break."""
     return re.sub(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", lambda match: r"(?:\n?\z)" if match[1] is None else
                   r"\z" if match[1] == r"\Z" else match[1], pattern, flags=re.DOTALL)
@@ -102,18 +103,23 @@ def _applying(check: Check, default: str) -> str:
     return " AND ".join(parts)
 
 
-def _pair(holds: Callable[[str, str, Mapping[str, Any]], str], *, alike: bool = True) -> "Maker":
+def _pair(holds: Callable[[str, str, Mapping[str, Any]], str]) -> "Maker":
     def make(check: Check, types: Types) -> Rule:
         kinds = {"number" if kind in NUMERIC else kind for kind in (value_of(check, types, *FAMILIES, column=at)[1] for at in (0, 1))}
-        if alike and len(kinds) > 1:
+        if len(kinds) > 1:
             raise Misfit(f"`{check.columns[0]}` and `{check.columns[1]}` hold values of different kinds")
         first, second = map(identifier, check.columns)
         return RowRule(_applying(check, "both_values_are_missing"), f"({holds(first, second, check.arguments)}) IS NOT TRUE")
     return make
 
 
-def _pairs(first: str, second: str, arguments: Mapping[str, Any]) -> str:
-    return " OR ".join(f"({first} = {literal(one)} AND {second} = {literal(other)})" for one, other in arguments["value_pairs_set"])
+def _pairs(check: Check, types: Types) -> Rule:
+    """Make the rule that the values of two columns are one of some pairs; `"1"` is no number there and 1 is no text."""
+    kinds = [value_of(check, types, *FAMILIES, column=place)[1] for place in (0, 1)]
+    fitting = [[members([value], kind) for value, kind in zip(pair, kinds, strict=True)] for pair in check.arguments["value_pairs_set"]]
+    first, second = map(identifier, check.columns)
+    inside = " OR ".join(f"({first} = {literal(one[0])} AND {second} = {literal(other[0])})" for one, other in fitting if one and other)
+    return RowRule(_applying(check, "both_values_are_missing"), f"({inside or 'FALSE'}) IS NOT TRUE")
 
 
 def _within(holds: Callable[[Sequence[str], Mapping[str, Any]], str]) -> "Maker":
@@ -123,8 +129,21 @@ def _within(holds: Callable[[Sequence[str], Mapping[str, Any]], str]) -> "Maker"
     return make
 
 
-def _different(columns: Sequence[str], arguments: Mapping[str, Any]) -> str:
-    return " AND ".join(f"{one} IS DISTINCT FROM {other}" for one, other in itertools.combinations(columns, 2)) or "TRUE"
+def _different(check: Check, types: Types) -> Rule:
+    """Make the rule that a row has no value twice; values of different kinds are different."""
+    kinds = {name: "number" if (kind := value_of(check, types, *FAMILIES, column=place)[1]) in NUMERIC else kind
+             for place, name in enumerate(check.columns)}
+    tests = [f"{one} IS DISTINCT FROM {other}" if alike else f"{one} IS NOT NULL OR {other} IS NOT NULL"
+             for one, other, alike in ((identifier(one), identifier(other), kinds[one] == kinds[other])
+                                       for one, other in itertools.combinations(check.columns, 2))]
+    return RowRule(_applying(check, "never"), f"({' AND '.join(f'({test})' for test in tests) or 'TRUE'}) IS NOT TRUE")
+
+
+def _sum(check: Check, types: Types) -> Rule:
+    """Make the rule that the columns of a row add up to a number, whatever the width of their types."""
+    terms = [f"CAST({sql} AS {'DOUBLE' if kind == 'number' else 'HUGEINT'})"
+             for sql, kind in (value_of(check, types, *NUMERIC, column=place) for place in range(len(check.columns)))]
+    return RowRule(_applying(check, "never"), f"({' + '.join(terms)} = {literal(check.arguments['sum_total'])}) IS NOT TRUE")
 
 
 def _unique(check: Check, types: Types) -> Rule:
@@ -181,7 +200,8 @@ def _holding(*, equal: bool) -> "Maker":
         sql, kind = value_of(check, types, *FAMILIES)
         applies, wanted = known(check, check.columns[0]), check.arguments["value_set"]
         inside = is_in(sql, wanted, kind)
-        figures = [Figure(_distinct(sql, f"{applies} AND {inside}"), len(set(map(str, wanted))), None)]
+        strange = {str(value) for value in wanted if not members([value], kind)}  # never there
+        figures = [Figure(_distinct(sql, f"{applies} AND {inside}"), len(members(wanted, kind)) + len(strange), None)]
         figures += [Figure(f"count_if({applies} AND NOT ({inside}))", None, 0)] if equal else []
         return Figures(tuple(figures), f"count_if({applies})", of_values=False)
     return make
@@ -259,11 +279,11 @@ _FORMS: Mapping[str, Maker] = {
     "expect_column_pair_values_a_to_be_greater_than_b":
         _pair(lambda first, second, arguments: f"{first} {'>=' if arguments.get('or_equal') else '>'} {second}"),
     "expect_column_pair_values_to_be_equal": _pair(lambda first, second, arguments: f"{first} = {second}"),
-    "expect_column_pair_values_to_be_in_set": _pair(_pairs, alike=False),
-    "expect_multicolumn_sum_to_equal": _within(lambda columns, arguments: f"{' + '.join(columns)} = {literal(arguments['sum_total'])}"),
+    "expect_column_pair_values_to_be_in_set": _pairs,
+    "expect_multicolumn_sum_to_equal": _sum,
     "expect_multicolumn_values_to_be_equal": _within(lambda columns, arguments: " AND ".join(
         f"{columns[0]} IS NOT DISTINCT FROM {column}" for column in columns)),
-    "expect_select_column_values_to_be_unique_within_record": _within(_different),
+    "expect_select_column_values_to_be_unique_within_record": _different,
     "expect_column_min_to_be_between": _figure("min({})", *FAMILIES),
     "expect_column_max_to_be_between": _figure("max({})", *FAMILIES),
     "expect_column_mean_to_be_between": _figure("avg({})", *NUMERIC, slack=1e-12),

@@ -98,7 +98,7 @@ def parse_suite(value: Any, *, place: str, content: bytes = b"") -> Suite:
     if mistakes:
         raise _refused(place, mistakes)
     checks = []
-    for number, each in enumerate(value["expectations"]):
+    for number, each in enumerate(_filled(value)):
         found = list(of_expectation(each))
         mistakes += [f"expectations[{number}]{where}: {what}" for where, what in found]
         if not found:
@@ -109,6 +109,18 @@ def parse_suite(value: Any, *, place: str, content: bytes = b"") -> Suite:
     own = (value.get("meta") or {}).get("nightgate") or {}
     return Suite(str(value.get("name") or value.get("expectation_suite_name") or place), tuple(checks), value.get("meta") or {},
                  content, float(own.get("quarantine", 0.0)))
+
+
+def _filled(value: Mapping[str, Any]) -> list[Any]:
+    """Return a suite's expectations with the parameters that it gives itself."""
+    given = {**(value.get("evaluation_parameters") or {}), **(value.get("suite_parameters") or {})}
+    return [{**each, "kwargs": {key: _given(item, given) for key, item in each["kwargs"].items()}}
+            if isinstance(each, dict) and isinstance(each.get("kwargs"), dict) else each for each in value["expectations"]]
+
+
+def _given(item: Any, given: Mapping[str, Any]) -> Any:
+    name = item.get("$PARAMETER") if isinstance(item, dict) and item.keys() == {"$PARAMETER"} else None
+    return given[name] if isinstance(name, str) and name in given else item
 
 
 def current_form(suite: Suite) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Telling of a broken contract: one cause is one message, in words a person can act on at night."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from nightgate.contracts.gate import CheckResult, GateResult
@@ -21,28 +22,51 @@ ONE_CAUSE = ("missing column", "wrong type", "not evaluated")
 
 def explain(result: GateResult, *, model: str = "") -> tuple[str, str]:
     """Return message and remedy of a gate that stopped."""
-    failed = [each for each in result.results if not each.success and each.severity == "critical"]
+    failed = [each for each in result.results if each.stops]
     causes = [*_causes(failed)] if result.rows else ["The data have no row."]
     subject = f"{model}: the {result.boundary} contract" if model else f"The {result.boundary} contract"
     head = f"{subject} is broken: {in_short(result)}."
     rest = [f"… and {len(causes) - SHOWN} more"] if len(causes) > SHOWN else []
-    message = "\n".join([head, *(f"  • {cause}" for cause in [*causes[:SHOWN], *rest])])
+    message = "\n".join([head, *(f"  • {cause}" for cause in [*causes[:SHOWN], *rest, *warnings(result)])])
     file = f"data_contracts/{model}/{result.boundary}.json" if model else "the suite"
     return message, " ".join(["Mend the source and run again; if the data are right, change the rule in", f"{file}.",
                               *_leaving_out(failed, result.rows, file), *(["Nothing was deployed."] if model else [])])
 
 
+def message(result: GateResult, *, model: str = "") -> str:
+    """Return the message of a gate, whether it let pass or stopped."""
+    return passing(result) if result.success else explain(result, model=model)[0]
+
+
+def passing(result: GateResult) -> str:
+    """Return the message of a gate that let pass, with its warnings."""
+    return "\n".join([in_short(result), *(f"  • {warning}" for warning in warnings(result))])
+
+
 def in_short(result: GateResult) -> str:
     """Say in one line what a gate found."""
+    warned = sum(not each.success and not each.stops for each in result.results)
+    more = f", {counted(warned, 'warning')}" if warned else ""
     if result.success:
         aside = f", {counted(result.quarantined, 'row')} set aside" if result.quarantined else ""
-        return f"{counted(result.checks, 'check')} held on {counted(result.rows, 'row')}{aside}"
-    return f"{result.failed + result.errored} of {counted(result.checks, 'check')} failed on {counted(result.rows, 'row')}"
+        return f"{counted(result.checks - warned, 'check')} held on {counted(result.rows, 'row')}{aside}{more}"
+    return f"{result.failed + result.errored} of {counted(result.checks, 'check')} failed on {counted(result.rows, 'row')}{more}"
+
+
+def warnings(result: GateResult) -> list[str]:
+    """Return a sentence for each check that failed and stops nothing."""
+    found = [f"Only a {each.severity.replace('info', 'remark')}: {told(each)}." for each in result.results
+             if not each.success and not each.stops]
+    return [*found[:SHOWN], *([f"… and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])]
 
 
 def broken(result: GateResult) -> list[str]:
     """Return a sentence for each check that failed."""
-    return [f"{each.sentence}: {each.found}" for each in result.results if not each.success]
+    return [told(each) for each in result.results if not each.success]
+
+
+def expected(check: CheckResult) -> str:
+    return check.sentence if len(check.sentence) <= LONGEST else check.sentence[:LONGEST] + "…"
 
 
 def told(check: CheckResult) -> str:
@@ -51,8 +75,7 @@ def told(check: CheckResult) -> str:
     shown = shown or [number(value) for value in dict.fromkeys(check.examples)][:5]
     examples = f", such as {', '.join(shown)}" if shown else ""
     share = f" ({check.share:.2%})" if check.unexpected else ""
-    expected = check.sentence if len(check.sentence) <= LONGEST else check.sentence[:LONGEST] + "…"
-    return f"{expected}: {check.found}{share}{examples}"
+    return f"{expected(check)}: {check.found}{share}{examples}"
 
 
 def _causes(failed: Sequence[CheckResult]) -> Iterator[str]:
@@ -85,6 +108,6 @@ def _missing(found: str) -> set[str | None]:
 def _leaving_out(failed: Sequence[CheckResult], rows: int, file: str) -> Iterator[str]:
     """Yield how the rows could be set aside, where rows alone are what is wrong."""
     if failed and all(each.unexpected and not each.error and "unique" not in each.type for each in failed):
-        share = min(sum(each.unexpected for each in failed) / rows, 0.99)
+        share = math.ceil(round(sum(each.unexpected for each in failed) / rows * 10_000, 6)) / 10_000
         if share <= 0.1:
-            yield f"If the rows may be left out, write a share of {share:.2g} or more as meta.nightgate.quarantine there."
+            yield f"If the rows may be left out, write a share of {share} or more as meta.nightgate.quarantine there."

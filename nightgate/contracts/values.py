@@ -38,7 +38,7 @@ class Listed:
     def sql(self, kind: Family | None) -> str:
         """Return the values that a column of a family can hold."""
         name = identifier(self.column)
-        value = _AS[kind].format(name) if self.texts and kind in _AS else name
+        value = _AS[kind].format(name) if self.texts and kind is not None and kind in _AS else name
         return f"SELECT {value} FROM {self.table} WHERE {value} IS NOT NULL"
 
 
@@ -111,7 +111,12 @@ def bound_of(value: Any, kind: Family | None) -> Any:
         return moment(value)
     if kind is not None and (kind == "date" or isinstance(value, str) != (kind == "text")):
         raise Misfit(f"the column holds {kind} values, and a bound is {value!r}")
-    return value
+    return exact(value) if kind == "integer" else value
+
+
+def exact(value: Any) -> Any:
+    """Return a whole number as such: as a float it would make floats of the integers that it is compared with."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**126 else value
 
 
 def moment(text: str) -> datetime:
@@ -142,7 +147,7 @@ def members(values: Sequence[Any], kind: Family | None) -> list[Any]:
         return list(dict.fromkeys(moment(value) for value in values if isinstance(value, str)))
     if kind == "boolean":
         return list(dict.fromkeys(bool(value) for value in values if not isinstance(value, str) and value in (0, 1)))
-    return list(dict.fromkeys(value for value in values if isinstance(value, int | float)))
+    return list(dict.fromkeys(exact(value) if kind == "integer" else value for value in values if isinstance(value, int | float)))
 
 
 def is_in(sql: str, values: "Sequence[Any] | Listed", kind: Family | None) -> str:

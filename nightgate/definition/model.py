@@ -137,6 +137,7 @@ class Promotion(Strict):
     false: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)? % a (week|month|quarter|year)$")] = Field(
         "10 % a month", description="How often a promotion without real gain is acceptable.")
     approve: bool = Field(False, description="A person must approve.")
+    approve_hours: int = Field(72, ge=1, description="Hours in which a person may decide; then the champion stays.")
 
     @field_validator("false")
     @classmethod
@@ -181,7 +182,15 @@ class Schedule(Strict):
         return value
 
 
+class Alerts(Strict):
+    """What `nightgate watch` tells beside failures."""
+
+    verdict_by: str | None = Field(None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="Time of day by which a night has its verdict.")
+    champion_days: int | None = Field(None, ge=1, description="Days after which a champion is too old.")
+
+
 class Retention(Strict):
+    keep: int = Field(60, ge=2, description="Newest runs that are kept; champion and the one before it are kept for ever.")
     hold: tuple[int, ...] = Field((), strict=False, description="Runs that a legal hold keeps, whatever is removed.")
 
 
@@ -209,6 +218,7 @@ class Definition(Strict):
     promotion: Promotion = Promotion()
     schedule: Schedule = Schedule()
     retention: Retention = Retention()
+    alerts: Alerts = Alerts()
 
     @field_validator("entity", mode="before")
     @classmethod

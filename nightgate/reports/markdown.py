@@ -31,7 +31,7 @@ def _(part: Paragraph) -> str:
 
 @_part.register
 def _(part: Callout) -> str:
-    return f"> **{part.title.capitalize()}.** {_plain(part.text)}"
+    return f"> **{part.title.capitalize()}.** {_plain(part.text)}".replace("\n", "\n>\n> ")
 
 
 @_part.register

@@ -36,7 +36,7 @@ def report(record: RunRecord, profile: "list[dict[str, Any]] | None" = None) -> 
 
 
 def _decision(record: RunRecord) -> Iterator[Part]:
-    yield Callout(record.verdict.replace("_", " "), record.reason, TONES.get(record.verdict, "bad"))
+    yield Callout(record.verdict.replace("_", " "), (record.error or {}).get("message") or record.reason, TONES.get(record.verdict, "bad"))
     if record.error and record.error.get("remedy"):
         yield Paragraph(f"What to do: {record.error['remedy']}")
     for warning in record.warnings:
@@ -186,6 +186,11 @@ def _lineage(record: RunRecord) -> Iterator[Part]:
             *((f"Contract {gate.boundary}", gate.sha256) for gate in record.gates), ("Code", record.code),
             ("Versions", ", ".join(f"{name} {number}" for name, number in record.versions.items())),
             ("Owner", str(record.definition.get("owner") or "–")), ("Started", record.started)]
+    if record.lag is not None:
+        told.append(("Began", f"{record.lag:,.0f} s after it was due"))
+    if record.cost:
+        told.append(("Cost", f"{record.cost['wall_seconds']:,.0f} s, {record.cost['cpu_seconds']:,.0f} s of processors, "
+                     f"{record.cost['peak_bytes'] / 2**20:,.0f} MiB at most, {record.cost['stored_bytes'] / 2**20:,.1f} MiB stored"))
     if record.overrides:
         told.append(("Overrides", ", ".join(f"{key}={value}" for key, value in record.overrides.items())))
     yield Heading("Where it came from")

@@ -65,9 +65,9 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
     target = destination_of(settings.root, output, window or Path(source).name)
     folder = settings.store.folder(f"scoring/{model}/{_work(scorer, settings.root, source, target)}")
     given = folder / "given.parquet"
-    rows = _write_typed(scorer, _keys(scorer.definition, raw), settings.root, source, given)
     sensitive = frozenset(scorer.definition.privacy.mask)
     try:
+        rows = _write_typed(scorer, _keys(scorer.definition, raw), settings.root, source, given)
         _pass(check(for_table(raw, frozenset(pq.read_schema(given).names), rows), given, boundary="raw", sensitive=sensitive),
               model, show)
         parts = _write_parts(settings, model, version, given, folder, processes, dask)

@@ -1,5 +1,6 @@
 """`nightgate contract`: just the rules that failed are widened, with who said so and why; the versions are told."""
 
+import html
 import json
 from datetime import date
 from pathlib import Path
@@ -8,8 +9,9 @@ import pandas as pd
 import pytest
 
 from nightgate.errors import ContractBroken
+from nightgate.records import read_record
 from nightgate.settings import Settings
-from tests.commands import said
+from tests.commands import said, shown
 from tests.projects import copied, edit_contract, people, project, rules, run_plainly, stop_on_new_data
 
 
@@ -143,5 +145,20 @@ def test_a_broken_contract_says_since_when(place: Settings) -> None:
     with pytest.raises(ContractBroken) as again:
         run_plainly(place)
 
-    assert told.endswith("; broken now for the first time.") and "Kept in run 1, as of " in told
+    assert told.endswith("; broken since this run, 2.") and "Kept in run 1, as of " in told
     assert "Kept in run 1, as of " in again.value.message and "; broken since run 2, as of " in again.value.message
+
+
+def test_a_broken_contract_is_told_in_the_same_words_everywhere(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    record = read_record(place.store, "credit", 2)
+    lines = [line.strip().removeprefix("• ").rstrip(".") for line in (record.error or {})["message"].splitlines()]
+    report = Path(str(record.report)).read_text()
+
+    _, shown_as_json = said(capsys, "show", "credit", "2")
+
+    screen = " ".join(shown(capsys, "show", "credit", "2").replace("│", " ").split())
+
+    assert "such as " in " ".join(lines) and lines[-1].startswith("Kept in run 1")
+    for line in lines:
+        assert line in shown_as_json["reason"] and line in html.unescape(report)
+        assert " ".join(line.split()) in screen

@@ -96,7 +96,8 @@ def test_the_service_answers_and_ends_when_it_is_told(place: Settings) -> None:
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as service:
         assert service.stderr is not None
         address = service.stderr.readline().strip()
-        request = urllib.request.Request(address, json.dumps({"income": 41.5, "age": 33, "city": "Bern"}).encode())
+        request = urllib.request.Request(address, json.dumps({"income": 41.5, "age": 33, "city": "Bern"}).encode(),
+                                         {"content-type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             value = json.load(answer)
         service.send_signal(signal.SIGTERM)

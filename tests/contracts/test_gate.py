@@ -235,7 +235,7 @@ def test_a_column_without_a_value_is_not_evaluated(one: dict[str, Any], tmp_path
 
 
 def test_a_pattern_that_runs_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nightgate.contracts.great.LONGEST", 1)
+    monkeypatch.setattr("nightgate.contracts.patterns.LONGEST", 1)
     rules = [expect("column_values_to_match_regex", column="x", regex=pattern) for pattern in ("^(?=a)(a+)+$", "^(?=a)a+!$", "^(a+)+$")]
     result = gated(tmp_path, suite(*rules), pd.DataFrame({"x": ["a" * 40 + "!"]}))
     assert [(each.success, each.error) for each in result.results] == [(False, "raised"), (True, ""), (False, "")]

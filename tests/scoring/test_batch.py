@@ -1,5 +1,6 @@
 """Scoring tables: what training saw, scoring sees; the contract's columns and shares are kept; the file is whole or not there."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nightgate.contracts.gate import GateResult
-from nightgate.errors import ContractBroken, DataUnusable, FileMissing, NightgateError
+from nightgate.errors import ContractBroken, DataUnusable, FileMissing, NightgateError, SourceUnavailable, UsageError
+from nightgate.scoring import batch
 from nightgate.scoring.batch import score
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
@@ -97,3 +99,73 @@ def test_a_parquet_table_is_scored_alike(place: Settings, tmp_path: Path) -> Non
 def test_nothing_is_scored_without_a_champion(tmp_path: Path) -> None:
     with pytest.raises(FileMissing, match="champion"):
         score(project(tmp_path), "credit", source="data.csv", output=tmp_path / "scored.parquet")
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_a_window_that_is_scored_again_replaces_what_it_gave_before(kind: str, place: Settings, tmp_path: Path) -> None:
+    """Also when other rows came meanwhile; another window beside it stays."""
+    output = f"{tmp_path}/out/" if kind == "folder" else f"sqlite:///{tmp_path}/scores.db#scores"
+
+    def rows(window: str) -> int:
+        if kind == "folder":
+            return pq.read_metadata(tmp_path / f"out/window={window}/scored.parquet").num_rows
+        return int(pd.read_sql(f"SELECT count(*) FROM scores WHERE scored_window = '{window}'", output.partition("#")[0]).iloc[0, 0])
+
+    for window, count in (("monday", 40), ("tuesday", 60), ("monday", 40), ("monday", 50)):
+        applications(count, seed=3).to_csv(tmp_path / "new.csv", index=False)
+        made = score(place, "credit", source=str(tmp_path / "new.csv"), output=output, window=window)
+        assert (made.window, made.rows) == (window, count)
+
+    assert (rows("monday"), rows("tuesday")) == (50, 60)
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    applications(600, seed=3).to_csv(tmp_path / "new.csv", index=False)
+    monkeypatch.setattr(batch, "GROUP", 200)
+    score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / "whole.parquet")
+    scored: list[int] = []
+    really = batch._write_part
+
+    def killed_at_the_second(scorer: Any, given: Path, number: int, part: Path) -> None:
+        if number == 1 and not scored.count(-1):
+            scored.append(-1)
+            raise KeyboardInterrupt
+        scored.append(number)
+        really(scorer, given, number, part)
+
+    monkeypatch.setattr(batch, "_write_part", killed_at_the_second)
+    for error in (KeyboardInterrupt, None):
+        with pytest.raises(error) if error else contextlib.nullcontext():
+            score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / "again.parquet")
+
+    assert scored == [0, -1, 1, 2]
+    assert pq.read_table(tmp_path / "again.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
+    assert not any(place.store.folder("scoring/credit").iterdir())
+
+
+def test_several_processes_score_the_same(place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    applications(600, seed=3).to_csv(tmp_path / "new.csv", index=False)
+    monkeypatch.setattr(batch, "GROUP", 200)
+
+    for processes in (1, 2):
+        score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / f"{processes}.parquet", processes=processes)
+
+    assert pq.read_table(tmp_path / "1.parquet").equals(pq.read_table(tmp_path / "2.parquet"))
+
+
+def test_a_database_needs_a_table_and_is_told_without_its_password(place: Settings, tmp_path: Path) -> None:
+    applications(50, seed=3).to_csv(tmp_path / "new.csv", index=False)
+
+    with pytest.raises(UsageError, match="table"):
+        score(place, "credit", source=str(tmp_path / "new.csv"), output="postgresql://u:secret@127.0.0.1:9/db")
+    with pytest.raises(SourceUnavailable) as told:
+        score(place, "credit", source=str(tmp_path / "new.csv"), output=f"sqlite:///{tmp_path}/no/such/folder.db?password=secret#scores")
+    assert "secret" not in str(told.value)
+
+
+def test_nan_spelt_as_text_is_scored_as_it_is_trained(place: Settings, tmp_path: Path) -> None:
+    frame = applications(50, seed=3).astype({"income": object})
+    frame.loc[3, "income"] = "NaN"
+    frame.to_csv(tmp_path / "new.csv", index=False)
+
+    assert score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / "scored.parquet").rows == 50

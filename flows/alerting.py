@@ -1,0 +1,62 @@
+"""Alerts: what `nightgate watch` finds goes out through Prefect's own notification blocks.
+
+It lives beside the server that it watches: where that does not answer, this is a cause of its own.
+"""
+
+import os
+import urllib.request
+from collections.abc import Sequence
+
+from prefect.blocks.abstract import NotificationBlock
+from prefect.blocks.core import Block
+from prefect.blocks.notifications import AppriseNotificationBlock
+from pydantic import SecretStr
+
+from nightgate.alerts import Cause, causes, fresh, now
+from nightgate.errors import UsageError
+from nightgate.settings import Settings
+
+CHANNELS = "NIGHTGATE_ALERTS"
+"""Where alerts go, separated by spaces: names of notification blocks such as `slack-webhook/ops`, or Apprise URLs such as
+`mailtos://user:password@host?to=ops@example.com` and `jsons://host/hook`, which need no server."""
+
+
+def watch(place: Settings) -> tuple[list[Cause], list[Cause]]:
+    """Tell what is new to whoever shall hear it; return all causes, and those that were told now."""
+    found = [*_silent_server(), *causes(place, now())]
+    new = fresh(place, found)
+    if new:
+        tell(new, os.environ.get(CHANNELS, "").split())
+    return found, new
+
+
+def tell(new: Sequence[Cause], channels: Sequence[str]) -> None:
+    """Send one message a cause through each channel. Raises UsageError for a channel that is none."""
+    for channel in channels:
+        block = _block(channel)
+        for cause in new:
+            block.notify(cause.message, subject=f"Nightgate: {cause.message[:80]}")  # type: ignore[unused-coroutine] # none in a loop
+
+
+def _block(channel: str) -> NotificationBlock:
+    if "://" in channel:
+        return AppriseNotificationBlock(url=SecretStr(channel))
+    try:
+        block = Block.load(channel)
+    except ValueError:
+        raise UsageError(f"There is no notification block `{channel}`.", remedy="`prefect block ls` lists them.") from None
+    if not isinstance(block, NotificationBlock):
+        raise UsageError(f"`{channel}` is a {type(block).__name__}, no notification block.", remedy="`prefect block ls` lists them.")
+    return block
+
+
+def _silent_server() -> list[Cause]:
+    """Say so when the server that is named does not answer."""
+    address = os.environ.get("PREFECT_API_URL")
+    if not address:
+        return []
+    try:
+        urllib.request.urlopen(f"{address}/health", timeout=10).close()
+    except OSError as error:
+        return [Cause("server", f"Prefect's server at {address} does not answer ({error}): no night runs. `nightgate up` starts it.")]
+    return []

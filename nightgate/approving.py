@@ -1,0 +1,77 @@
+"""Approval: a person decides about a run that waits, until its time is over."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from nightgate import registry, releases, runs
+from nightgate.definition.model import Promotion
+from nightgate.errors import UsageError
+from nightgate.records import RunRecord, history, read_record, write_record
+from nightgate.settings import Settings
+
+
+def decide(settings: Settings, model: str, which: str | int | None, verdict: Literal["approve", "reject"], *, by: str, why: str
+           ) -> RunRecord:
+    """Approve or reject a waiting run and return its record, which says who decided, when and why.
+
+    Raises UsageError when the run does not wait, or no more, when another champion serves than the one it was compared with, or when
+    no reason is given; and ModelBusy.
+    """
+    if not why.strip():
+        raise UsageError("A decision needs a reason: whoever reads the record later wants to know why.", remedy="Give one.")
+    with held(settings, model):
+        record = read_record(settings.store, model, which)
+        _demand(settings, record)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        outcome: Literal["promoted", "rejected"] = "promoted" if verdict == "approve" else "rejected"
+        decided = replace(record, verdict=outcome, champion=record.run if outcome == "promoted" else record.champion,
+                          decision={**record.decision, outcome: {"by": by, "at": at, "reason": why}},
+                          reason=f"{record.reason} {outcome.capitalize()} by {by}: {why}")
+        if outcome == "promoted":
+            releases.promote(settings, model, record.run, as_of=record.as_of, why=record.reason)
+            registry.reconcile(settings, model)
+        write_record(settings.store, decided)
+        return decided
+
+
+def expire(settings: Settings, model: str) -> list[int]:
+    """Let the champion stay where nobody has decided in time; return the runs that this ends. The model must be held."""
+    late = [record for record in history(settings.store, model) if record.verdict == "waiting" and datetime.now(UTC) > until(record)]
+    for record in late:
+        told = f"{record.reason} Nobody decided by {until(record):%Y-%m-%d %H:%M} UTC: the champion stays."
+        write_record(settings.store, replace(record, verdict="rejected", reason=told))
+    return [record.run for record in late]
+
+
+def until(record: RunRecord) -> datetime:
+    """Return when the time for a decision is over."""
+    hours = Promotion.model_validate(record.definition["promotion"]).approve_hours
+    return datetime.fromisoformat(record.finished) + timedelta(hours=hours)
+
+
+@contextlib.contextmanager
+def held(settings: Settings, model: str) -> Iterator[None]:
+    """Keep runs of the model away while something is changed by hand."""
+    with runs.hold(settings.registry, model, holder_id=f"by-hand-{uuid.uuid4()}"):
+        yield
+
+
+def _demand(settings: Settings, record: RunRecord) -> None:
+    if record.verdict != "waiting":
+        raise UsageError(f"Run {record.run} of {record.model} does not wait: it is {record.verdict}.",
+                         remedy=f"`nightgate history {record.model}` lists the runs.")
+    if datetime.now(UTC) > until(record):
+        raise UsageError(f"The time to decide about run {record.run} of {record.model} ended at {until(record):%Y-%m-%d %H:%M} UTC.",
+                         remedy=f"The champion stays; `nightgate run {record.model}` compares anew.")
+    champion = releases.champion_of(settings, record.model)
+    if champion not in (record.champion_before, record.run):
+        raise UsageError(f"Run {record.run} of {record.model} was compared with {_named(record.champion_before)}; "
+                         f"{_named(champion)} serves now.", remedy=f"`nightgate run {record.model}` compares anew.")
+
+
+def _named(champion: int | None) -> str:
+    return "no champion" if champion is None else f"run {champion}"
