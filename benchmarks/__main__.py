@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 NAMES = ("start", "retraining", "decisions", "contracts", "nights", "faults", "dirty", "gates", "monitoring", "drift_speed", "peers",
-         "serving", "real_data")
+         "serving", "operations", "kills", "real_data")
 
 if __name__ == "__main__":
     codes = [subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=False).returncode for name in NAMES]

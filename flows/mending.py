@@ -1,6 +1,8 @@
 """Runs that died without a word: they are marked, and started again once."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -22,24 +24,27 @@ SILENT = timedelta(seconds=2 * LEASE_SECONDS)
 """How long a run may hold no model before it counts as dead: one that has just begun holds it within seconds."""
 
 
-def mend(client: SyncPrefectClient, place: Settings, *, silent: timedelta = SILENT) -> list[str]:
-    """Mark retrainings that run nowhere as Crashed and start each again once; return their names.
+def mend(client: SyncPrefectClient, place: Settings, *, silent: timedelta = SILENT, deployments: Collection[UUID] | None = None
+         ) -> list[str]:
+    """Mark retrainings that run nowhere as Crashed and start each again once, of these deployments where some are named; return
+    their names.
 
     Whether a run lives is asked of the registry, which knows it of every machine: a living run holds its model.
     """
     begun = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])))
     runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["retraining"])), flow_run_filter=begun)
-    return [run.name for run in runs if _is_dead(place, run, silent) and _bury(client, run)]
+    mine = [run for run in runs if deployments is None or run.deployment_id in deployments]
+    return [run.name for run in mine if _is_dead(place, run, silent) and _bury(client, run)]
 
 
 def bury(client: SyncPrefectClient, run: FlowRun, how: str) -> None:
     """Mark a run as Crashed; where it ran by a deployment it is started again, but never a second time."""
     client.set_flow_run_state(run.id, Crashed(message=how), force=True)
     if run.deployment_id is not None and AGAIN not in run.tags:
-        due = run.expected_start_time if run.auto_scheduled else None
+        night = run.auto_scheduled or NIGHT in run.tags
         client.create_flow_run_from_deployment(
-            run.deployment_id, parameters=run.parameters, tags=sorted({*run.tags, AGAIN, *({NIGHT} if run.auto_scheduled else set())}),
-            state=Scheduled(scheduled_time=due or datetime.now(UTC)), idempotency_key=f"again {run.id}")
+            run.deployment_id, parameters=run.parameters, tags=sorted({*run.tags, AGAIN, *({NIGHT} if night else ())}),
+            state=Scheduled(scheduled_time=run.expected_start_time if night else datetime.now(UTC)), idempotency_key=f"again {run.id}")
 
 
 def _is_dead(place: Settings, run: FlowRun, silent: timedelta) -> bool:

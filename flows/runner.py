@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -129,7 +129,8 @@ def main() -> None:
         print(f"{name}: {'changed by hand, left as it is' if name in written.kept else 'caught up'}", flush=True)
     with get_client(sync_client=True) as client:
         runner = Runner(client, list(written.ids.values()), int(os.environ.get("NIGHTGATE_RUNS", MOST_AT_ONCE)))
-        mended = -MENDING_SECONDS
+        ids, mended = set(written.ids.values()), time.monotonic()
+        mending.mend(client, place, silent=timedelta(0), deployments=ids)  # what ran by an earlier runner has died with it
         try:
             while not stopped.wait(POLL_SECONDS):
                 with contextlib.suppress(httpx.HTTPError, PrefectHTTPStatusError):  # the server is asked again

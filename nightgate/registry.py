@@ -5,6 +5,7 @@ The release pointer is the truth; the aliases follow it and are mended at every 
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from nightgate.settings import Settings
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+SQLITE = "sqlite:///"
 RUN = "nightgate.run"
 """Tag of runs and versions: the number of the Nightgate run."""
 
@@ -107,7 +109,11 @@ def remove_runs(settings: Settings, model: str, numbers: Sequence[int]) -> None:
 
 
 def tracking_uri(settings: Settings) -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or settings.registry
+    """Return where MLflow's tables are: beside a registry in SQLite in a file of their own, since MLflow does not make them in one step."""
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    if named or not settings.registry.startswith(SQLITE):
+        return named or settings.registry
+    return f"{SQLITE}{Path(settings.registry.removeprefix(SQLITE)).with_name('mlflow.db')}"
 
 
 def _mlflow_run(client: "MlflowClient", experiment: str, entry: Entry) -> str:
@@ -136,7 +142,7 @@ def _experiment(client: "MlflowClient", settings: Settings, model: str) -> str:
     if found is not None:
         return str(found.experiment_id)
     # Without a place of its own MLflow makes a folder `mlruns` in the working directory.
-    own = tracking_uri(settings) == settings.registry
+    own = "MLFLOW_TRACKING_URI" not in os.environ
     try:
         return str(client.create_experiment(model, artifact_location=settings.store.address("mlflow") if own else None))
     except MlflowException:  # another process was quicker
@@ -188,14 +194,24 @@ def _client(settings: Settings) -> Iterator["MlflowClient"]:
 
 @contextlib.contextmanager
 def _created_once(uri: str) -> Iterator[None]:
-    """Keep processes that open a fresh SQLite store at once from crashing in each other's migration."""
-    if not uri.startswith("sqlite:///"):
+    """Make a SQLite store whole and once: a kill in the middle of its tables leaves none, and processes do not make it at once."""
+    if not uri.startswith(SQLITE):
         yield
         return
     import fcntl
 
-    path = Path(uri.removeprefix("sqlite:///"))
+    path = Path(uri.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        if not path.exists():
+            _create(path)
         yield
+
+
+def _create(path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    MlflowClient(tracking_uri=f"{SQLITE}{partial}").search_experiments(max_results=1)
+    partial.replace(path)

@@ -270,3 +270,15 @@ def test_a_reader_that_leaves_is_no_fault(place: Settings) -> None:
     ended = subprocess.run(f"{sys.executable} -m nightgate schema | head -c 10", shell=True, cwd=place.root, capture_output=True, text=True)
 
     assert ended.stdout == "{\n  \"$defs" and ended.stderr == ""
+
+
+def test_a_kill_while_mlflow_makes_its_tables_leaves_none(tmp_path: Path) -> None:
+    code = ("import os, sys\nfrom pathlib import Path\nimport sqlite3\nfrom nightgate import registry\nfrom nightgate.settings import Settings\n"
+            "place = Settings(Path(sys.argv[1]), sys.argv[1], f'sqlite:///{sys.argv[1]}/registry.db', Path('k'))\n"
+            "import mlflow.store.db.utils as utils\nutils._upgrade_db = lambda engine: os._exit(9)\nregistry.reconcile(place, 'credit')\n")
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True)
+
+    place = Settings(tmp_path, str(tmp_path), f"sqlite:///{tmp_path}/registry.db", tmp_path / "keys.json")
+
+    assert killed.returncode == 9 and not (tmp_path / "mlflow.db").exists()
+    assert reconcile(place, "credit") == [] and (tmp_path / "mlflow.db").exists()
