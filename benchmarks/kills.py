@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -92,18 +93,19 @@ class Installation:
             self.up = subprocess.Popen([sys.executable, "-m", "nightgate", "up", "--port", str(self.port)], cwd=self.folder,
                                        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         until(lambda: self.ask("/automations/filter", {}))
-        request = urllib.request.Request(f"{self.api}/deployments/{self._nightly()}", b'{"paused": true}',
-                                         {"Content-Type": "application/json"}, method="PATCH")
-        urllib.request.urlopen(request, timeout=30).close()  # nights come from here alone
+        self.ask(f"/deployments/{until(self._nightly)}", {"paused": True}, method="PATCH")  # nights come from here alone
 
     def _nightly(self) -> str:
         return str(next(each["id"] for each in self.ask("/deployments/filter", {})
                         if each["name"] == MODEL and "retraining" in each["entrypoint"]))
 
-    def ask(self, path: str, body: Any) -> Any:
-        request = urllib.request.Request(self.api + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+    def ask(self, path: str, body: Any, *, method: str = "POST") -> Any:
+        request = urllib.request.Request(self.api + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method)
+        for _ in range(20):
+            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=30) as answer:  # 503 under load
+                return json.loads(answer.read() or b"null")
+            time.sleep(0.5)
+        raise OSError(f"{self.api} is not itself")
 
     def start(self, night: date) -> None:
         """Have a night due, as the schedule does."""
