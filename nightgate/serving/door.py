@@ -259,8 +259,7 @@ def _test(rule: Mapping[str, Any], places: Mapping[str, int], raw: Mapping[str, 
         return f"{v} is None or {v} {kind.replace('_', ' ')} @values", {"values": values}
     if kind in ("matches", "matches_not"):
         text = v if kinds[0] == "text" else f"str({v})"
-        flags = re.ASCII if rule["ascii"] else re.NOFLAG
-        found = {f"p{number}": re.compile(pattern, flags).search for number, pattern in enumerate(rule["patterns"])}
+        found = {f"p{number}": re.compile(pattern).search for number, pattern in enumerate(rule["patterns"])}
         whole = (" and " if rule["all"] else " or ").join(f"@{name}({text}) is not None" for name in found)
         return f"{v} is None or {'' if kind == 'matches' else 'not '}({whole})", found
     return _of_several(rule, names)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightgate.contracts.forms import RowRule, Shape
-from nightgate.contracts.rules import RE2_CANNOT, rule
+from nightgate.contracts.rules import rule
 from nightgate.contracts.sentences import sentence
 from nightgate.contracts.suites import Check, Suite
 from nightgate.contracts.values import Misfit, members, moment
@@ -107,9 +107,7 @@ def _matching(*, wanted: bool) -> "Maker":
         patterns = check.arguments.get("regex_list") or [check.arguments["regex"]]
         if any(re.search(r"\[:|\\[pPzQEC]|\(\?[a-zA-Z]*[sUi]|\(\?P?<", pattern) for pattern in patterns):
             raise _LeftError("its pattern means something else in Python")
-        native = any(RE2_CANNOT.search(pattern) for pattern in patterns)
-        return {"kind": "matches" if wanted else "matches_not", "patterns": patterns, "all": check.arguments.get("match_on") == "all",
-                "ascii": not native}
+        return {"kind": "matches" if wanted else "matches_not", "patterns": patterns, "all": check.arguments.get("match_on") == "all"}
     return make
 
 
@@ -121,8 +119,7 @@ def _like(*, wanted: bool) -> "Maker":
         patterns = check.arguments.get("like_pattern_list") or [check.arguments["like_pattern"]]
         made = [r"(?s:\A" + "".join({"%": ".*", "_": "."}.get(letter, re.escape(letter)) for letter in pattern) + r"\Z)"
                 for pattern in patterns]
-        return {"kind": "matches" if wanted else "matches_not", "patterns": made, "all": check.arguments.get("match_on") == "all",
-                "ascii": False}
+        return {"kind": "matches" if wanted else "matches_not", "patterns": made, "all": check.arguments.get("match_on") == "all"}
     return make
 
 
