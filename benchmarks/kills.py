@@ -1,8 +1,8 @@
 """Kills at random moments of running nights: the run, the runner, the server, or all at once.
 
-`NIGHTGATE_KILLS=150 python -m benchmarks.kills` goes on where `benchmarks/results/kills.jsonl` ends: one line a kill, with what was
-killed, in which stage, and what was found afterwards. Nothing may be lost: each night has its run, one champion that verifies and is the one that
-the registry names, no process is left behind.
+`NIGHTGATE_KILLS=150 python -m benchmarks.kills` goes on where `benchmarks/results/kills.jsonl` ends: one line a kill, with what
+was killed, in which stage, and what was found afterwards. Nothing may be lost: each night has its run, one champion that verifies
+and is the one that the registry names, no process is left behind.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -92,18 +93,19 @@ class Installation:
             self.up = subprocess.Popen([sys.executable, "-m", "nightgate", "up", "--port", str(self.port)], cwd=self.folder,
                                        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         until(lambda: self.ask("/automations/filter", {}))
-        request = urllib.request.Request(f"{self.api}/deployments/{self._nightly()}", b'{"paused": true}',
-                                         {"Content-Type": "application/json"}, method="PATCH")
-        urllib.request.urlopen(request, timeout=30).close()  # nights come from here alone
+        self.ask(f"/deployments/{until(self._nightly)}", {"paused": True}, method="PATCH")  # nights come from here alone
 
     def _nightly(self) -> str:
         return str(next(each["id"] for each in self.ask("/deployments/filter", {})
                         if each["name"] == MODEL and "retraining" in each["entrypoint"]))
 
-    def ask(self, path: str, body: Any) -> Any:
-        request = urllib.request.Request(self.api + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+    def ask(self, path: str, body: Any, *, method: str = "POST") -> Any:
+        request = urllib.request.Request(self.api + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method)
+        for _ in range(20):
+            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=30) as answer:  # 503 under load
+                return json.loads(answer.read() or b"null")
+            time.sleep(0.5)
+        raise OSError(f"{self.api} is not itself")
 
     def start(self, night: date) -> None:
         """Have a night due, as the schedule does."""
@@ -193,7 +195,8 @@ def kills(installation: Installation, numbers: range, seed: int) -> Iterator[Kil
 
 
 def _has_verdict(place: Settings, night: str) -> bool:
-    return any(record.as_of == night and record.verdict in ("promoted", "kept") and record.scheduled for record in history(place.store, MODEL))
+    return any(record.as_of == night and record.verdict in ("promoted", "kept") and record.scheduled
+               for record in history(place.store, MODEL))
 
 
 def _found(place: Settings) -> tuple[str, str]:

@@ -32,8 +32,9 @@ class Server:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port, self.api = folder, port, f"http://127.0.0.1:{port}/api"
-        self.environment = {**os.environ, "PREFECT_HOME": str(folder), "PREFECT_API_URL": self.api,
-                            "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_API_PORT": str(port), "DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT)}
+        own = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": self.api, "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+               "PREFECT_SERVER_API_PORT": str(port), "DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT)}
+        self.environment = {**os.environ, **own}
         os.environ |= {"PREFECT_API_URL": self.api, "PREFECT_HOME": str(folder)}
         self.process = self._start()
 
@@ -103,8 +104,8 @@ def _fleet(one: Server, models: int) -> list[Claim]:
         every = client.read_flow_runs(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=names)), limit=200)
     once = sum(run.run_count == 1 and run.state is not None and run.state.is_completed() for run in found)
     delays = [(run.start_time - due).total_seconds() for run in found if run.start_time is not None]
-    print(f"{models} models in {time.monotonic() - begin:.0f} s: worst delay {max(delays):.0f} s, runner and runs at most {most / 2**20:.0f} MiB",
-          file=sys.stderr)
+    print(f"{models} models in {time.monotonic() - begin:.0f} s: worst delay {max(delays):.0f} s, runner and runs at most "
+          f"{most / 2**20:.0f} MiB", file=sys.stderr)
     return [Claim(f"of {models} models due at once, ran exactly once", once, models, at_least=True),
             Claim("runs more than models", len(every) - min(models, 200), 0), Claim("API p99, seconds", slow, 2.0)]
 

@@ -1,4 +1,4 @@
-"""Deployments: which flows run when. `python -m flows.deploying deploy|pause|resume|mend NAME…` changes them on Prefect's server.
+"""Deployments: which flows run when. `python -m flows.deploying deploy|pause|resume|forget|mend NAME…` changes them on Prefect's server.
 
 What was written to the server last stands, as a hash, in a deployment's description: one that somebody has changed by hand in the UI
 is kept as it is, and told.
@@ -85,6 +85,18 @@ def write(place: Settings, pool: str | None = None) -> Written:
                 written.removed.append(name)
     automate(place, written.ids[f"retraining/{ON_DEMAND}"])
     return written
+
+
+def forget(place: Settings, model: str) -> dict[str, list[str]]:
+    """Remove the deployments of a model of this project from the server; return their names."""
+    removed = []
+    with get_client(sync_client=True) as client:
+        for flow in NIGHTLY:
+            for each in _known(flow):
+                if each.name == model and (each.description or "").partition("\n")[0] == _owner(place):
+                    client.delete_deployment(each.id)
+                    removed.append(f"{flow}/{each.name}")
+    return {"removed": removed}
 
 
 def catch_up(place: Settings, written: Written) -> list[str]:
@@ -184,7 +196,9 @@ def _owner(place: Settings) -> str:
 
 if __name__ == "__main__":
     word, *names = sys.argv[1:]
-    if word == "mend":
+    if word == "forget":
+        told = forget(settings(), names[0])
+    elif word == "mend":
         with get_client(sync_client=True) as asked:
             told = {"mended": mend(asked, settings())}
     else:

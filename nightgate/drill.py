@@ -84,8 +84,10 @@ class Drill:
         except NightgateError as error:
             why = error.message.replace(f"{self.folder}/", "").splitlines()[0][:200]
             return Drilled(fault.kind, fault.columns, "stopped", why, "collect")
+        if found is None and fault.days and sha256 == clean and self.definition.source.nightly:
+            return Drilled(fault.kind, fault.columns, "stopped", "the source is declared to change nightly", "collect")
         if found is None:
-            return Drilled(fault.kind, fault.columns, "mended" if sha256 == clean else "passed")
+            return Drilled(fault.kind, fault.columns, "mended" if sha256 == clean and not fault.days else "passed")
         first = next(each for each in found.results if each.stops)
         return Drilled(fault.kind, fault.columns, "stopped", first.sentence[:200], found.boundary, first.place)
 

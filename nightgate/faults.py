@@ -50,7 +50,7 @@ def faults(table: pa.Table, columns: Sequence[Column], definition: Definition) -
     yield from _swaps(table, columns)
     yield Fault("rows twice", (), _written(lambda whole: pa.concat_tables([whole, whole.take(_some(len(whole)))])))
     yield Fault("file cut in the middle of a row", (), _cut)
-    if definition.time is not None:
+    if definition.time is not None or definition.source.nightly:
         yield Fault("stale copy of yesterday", (), _written(lambda whole: whole), days=1)
     yield Fault("half of the rows gone", (), _written(lambda whole: whole.slice(0, len(whole) // 2)))
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nightgate.contracts.freshness import freshness_of
+from nightgate.contracts.freshness import STALE, freshness_of
 from nightgate.contracts.inference import infer_features, infer_raw
 from nightgate.contracts.learning import FEWEST, Night, learnt, merged, pooled, smallest_of
 from nightgate.contracts.limits import Limits
@@ -58,10 +58,18 @@ def _learnt(settings: Settings, definition: Definition, records: list[RunRecord]
         return merged(old, learnt(suite, nights, limits))
 
 
+def _in_time(record: RunRecord) -> bool:
+    """Return whether a run was about the night in which it began; of others the source's age says nothing."""
+    return abs((datetime.fromisoformat(record.started).date() - date.fromisoformat(record.as_of)).days) <= STALE
+
+
 def _fresh(suite: dict[str, Any], name: str, nights: list[Night], records: list[RunRecord], limits: Limits) -> dict[str, Any]:
     """Return a suite whose rule of freshness follows from how old the newest row was when each night began."""
     newest = [pc.max(pc.cast(pq.read_table(night.path, columns=[name])[name], pa.timestamp("us"))).as_py() for night in nights]
-    ages = [(datetime.fromisoformat(record.as_of) - moment).total_seconds() / 3600 for record, moment in zip(records, newest, strict=True)]
+    ages = [age for record, moment in zip(records, newest, strict=True)
+            if (age := (datetime.fromisoformat(record.as_of) - moment).total_seconds() / 3600) <= STALE * 24 or _in_time(record)]
+    if not ages:
+        return suite
     others = [each for each in suite["expectations"]
               if (each["type"], each["kwargs"].get("column")) != ("expect_column_max_to_be_between", name)]
     return {**suite, "expectations": [*others, freshness_of(name, ages, limits.tolerated(ages)[1])]}

@@ -44,6 +44,11 @@ def pause(place: Settings, models: Sequence[str], *, paused: bool) -> Mapping[st
     return _carried_out(place, "pause" if paused else "resume", *models)
 
 
+def forget(place: Settings, model: str) -> Mapping[str, Sequence[str]]:
+    """Remove a model's nights from the server; return the deployments `removed`. Raises SourceUnavailable."""
+    return _carried_out(place, "forget", model)
+
+
 def mend(place: Settings) -> Mapping[str, Sequence[str]]:
     """Mark runs that run nowhere and start them again once; return the names of those `mended`. Raises SourceUnavailable."""
     return _carried_out(place, "mend")

@@ -16,14 +16,14 @@ from nightgate.datasets import ROW, Column, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition
 from nightgate.drift.performance import promise
-from nightgate.errors import FileMissing, LeakFound, ModelBusy
+from nightgate.errors import DataUnusable, FileMissing, LeakFound, ModelBusy
 from nightgate.evaluation.holdout import Rival, metrics_row, predictions_of, predictions_table
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
 from nightgate.evaluation.metrics import Scored
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
 from nightgate.profile import profile as profile_columns
-from nightgate.records import CandidateNumbers, Interval, RunRecord, read_record, run_numbers
+from nightgate.records import CandidateNumbers, Interval, RunRecord, history, read_record, run_numbers
 from nightgate.reports import writing as reports
 from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
@@ -56,9 +56,20 @@ def collect(night: Night) -> Dataset:
     with night.stage("collect") as notes:
         raw = read_suite(night.settings.contracts_of(night.run.model) / "raw.json")
         snapshot = snapshots.collect(night.definition, night.settings, as_of=night.as_of, types=raw.columns)
+        if night.definition.source.nightly:
+            _demand_new(night, snapshot.dataset)
         notes.update(dataset=snapshot.dataset, collected=snapshot.as_json(),
                      told=f"{snapshot.dataset.rows:,} rows of {len(snapshot.dataset.columns)} columns")
         return snapshot.dataset
+
+
+def _demand_new(night: Night, dataset: Dataset) -> None:
+    """Raise DataUnusable for the rows of an earlier night, where the source is declared to change every night."""
+    same = [record for record in history(night.settings.store, night.run.model)
+            if record.as_of < str(night.as_of) and (record.dataset or {}).get("sha256") == dataset.sha256]
+    if same:
+        raise DataUnusable(f"The rows are those of run {same[-1].run}, as of {same[-1].as_of}: a stale copy.",
+                           remedy="See why the source has nothing new; where that may be, take `nightly` out of [source].")
 
 
 def engineer(night: Night, snapshot: Dataset) -> Dataset:

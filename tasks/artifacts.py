@@ -24,6 +24,11 @@ def decision(night: Night, decided: Decision) -> None:
                              description=decided.sentence)
 
 
+def release(night: Night, told: str) -> None:
+    """Show whether the release is compiled, or why scikit-learn itself will serve."""
+    create_markdown_artifact(f"## Release\n\n{told}.", key=_key(night.run.model, "release"), description=told)
+
+
 def verdict(record: RunRecord) -> None:
     """Show how a run ended in the form that other services read."""
     row = {"verdict": record.verdict, "reason": record.reason, "run": record.run, "as_of": record.as_of, "champion": record.champion,

@@ -3,6 +3,15 @@
 from prefect import task
 
 from nightgate import stages
+from nightgate.datasets import Dataset
+from nightgate.nights import Night
+from tasks import artifacts
 from tasks.policy import once_per_run
 
-release = task(name="release", task_run_name="release", cache_key_fn=once_per_run, persist_result=True)(stages.release)
+
+@task(name="release", task_run_name="release", cache_key_fn=once_per_run, persist_result=True)
+def release(night: Night, dataset: Dataset, evaluated: stages.Evaluated) -> str:
+    """Write the release and show how it scores, and why where it falls back."""
+    address = stages.release(night, dataset, evaluated)
+    artifacts.release(night, night.notes()["release"]["told"])
+    return address

@@ -79,6 +79,15 @@ def test_deployments_of_models_that_are_gone_are_removed(place: Settings, prefec
     assert not deployments("loans") and deployments("credits")["retraining"].schedules[0].schedule.timezone == "UTC"
 
 
+def test_a_model_that_is_removed_has_no_nights_any_more(place: Settings, prefect_api: str) -> None:
+    deploy(place, "nightgate")
+
+    code, value = nightgate(place, prefect_api, "remove", "loans", "--yes")
+
+    assert (code, value["deployments"]) == (0, ["retraining/loans", "monitoring/loans"])
+    assert not deployments("loans") and deployments("on-demand")
+
+
 def test_mistakes_are_told(place: Settings, prefect_api: str) -> None:
     assert nightgate(place, "", "deploy")[1]["error"]["message"].endswith("PREFECT_API_URL is not set")
     assert nightgate(place, "http://127.0.0.1:9/api", "pause", "loans")[1]["error"]["kind"] == "SourceUnavailable"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nightgate.cli.parsing import Answer, Commands
-from nightgate.errors import FileMissing, StoreError, UsageError
+from nightgate.errors import FileMissing, SourceUnavailable, StoreError, UsageError
 from nightgate.records import read_record, run_numbers
 from nightgate.settings import Settings, settings
 
@@ -110,8 +110,23 @@ def remove(arguments: argparse.Namespace) -> Answer:
         with contextlib.suppress(OSError):
             contracts.rmdir()
     runs.forget(place.registry, model)
-    value = {"model": model, "removed": True, "runs": len(numbers), "held": named}
-    return Answer(value, f"{model} is removed: {what}.")
+    gone, told = _without_nights(place, model)
+    value = {"model": model, "removed": True, "runs": len(numbers), "held": named, "deployments": gone}
+    return Answer(value, f"{model} is removed: {what}.{told}")
+
+
+def _without_nights(place: Settings, model: str) -> tuple[list[str], str]:
+    """Remove a model's nights from the server that is named or runs here; return them, and what is left to a person."""
+    from nightgate import operations
+    from nightgate.cli.orchestrator import prepare, ui_address
+
+    if ui_address(place) is None:
+        return [], ""
+    prepare(place)
+    try:
+        return list(operations.forget(place, model)["removed"]), ""
+    except SourceUnavailable as error:
+        return [], f" Its nights stay on the server, which cannot be asked: {error.message} `nightgate deploy` removes them."
 
 
 def _held_runs(definition: Path) -> list[int]:

@@ -76,4 +76,6 @@ def _rule(passed: "Drilled") -> str:
         return f"{passed.boundary}: {passed.rule['notes']} ({passed.rule['type'].removeprefix('expect_')})"
     if passed.kind == "half of the rows gone":
         return "`nightgate contract learn`, from the counts of several nights"
+    if passed.kind == "stale copy of yesterday":
+        return "`nightly = true` under [source], if rows come every night"
     return "none that lets every clean night pass"

@@ -1,5 +1,6 @@
 """Accepting what a contract stopped: just the rules that failed are widened, by what was seen, and no further."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from nightgate.contracts.forms import Figures, Grouped, Quantiles, RowRule, Shap
 from nightgate.contracts.gate import CheckResult, form_of
 from nightgate.contracts.mistakes import FILE
 from nightgate.contracts.opening import Opened, opened
-from nightgate.contracts.suites import Check, Suite, current_form, known_expectations, number_of, read_suite
+from nightgate.contracts.suites import Check, Suite, known_expectations, number_of, read_suite
 from nightgate.contracts.values import at, bound_of, counted_from_night, is_in
 from nightgate.contracts.writing import as_text, outward
 from nightgate.errors import UsageError
@@ -49,12 +50,16 @@ def accept(path: Path, run: Suite, data: Path, places: Sequence[str], reason: Re
     Raises UsageError when widening cannot help: a missing column, a wrong type, a rule that no row keeps, one that was changed since.
     """
     suite = read_suite(path)
+    done = {each.place for each in suite.checks if reason.run in _accepted_of(each)}
+    if places and done.issuperset(places):
+        raise UsageError(f"What run {reason.run} saw is accepted already.", remedy="Run that night again.")
+    places = [place for place in places if place not in done]
     checks, then = ({each.place: each for each in one.checks} for one in (suite, run))
     unknown = [place for place in places if place not in checks or _asked(checks[place]) != _asked(then[place])]
     if unknown:
         raise UsageError(f"{unknown[0]} of {path.name} is not what it was in that run.",
                          remedy="The contract was changed since; run again first.")
-    whole = current_form(suite)
+    whole = json.loads(suite.content)
     changes = []
     with opened(data) as rows:
         for place in places:
@@ -62,10 +67,18 @@ def accept(path: Path, run: Suite, data: Path, places: Sequence[str], reason: Re
             before, after = dict(written["kwargs"]), {**written["kwargs"], **_widened(checks[place], rows, now)}
             after = {key: value for key, value in after.items() if value is not None}
             written["kwargs"] = after
+            if written.get("notes"):
+                written["notes"] = f"{written['notes']} Widened by what run {reason.run} saw."
+            written["meta"] = written.get("meta") or {}
             own = written["meta"].setdefault("nightgate", {})
             own.setdefault("accepted", []).append({**asdict(reason), "before": before})
             changes.append(Change(place, before, after))
-    return as_text(whole), tuple(changes)
+    return as_text(whole, before=suite.content.decode()), tuple(changes)
+
+
+def _accepted_of(check: Check) -> set[int]:
+    """Return the runs whose data a rule was widened by."""
+    return {int(one["run"]) for one in (check.meta.get("nightgate") or {}).get("accepted", [])}
 
 
 def _asked(check: Check) -> tuple[object, ...]:

@@ -65,14 +65,23 @@ def infer_raw(path: Path, definition: Definition, columns: Sequence[Column], *, 
     for column in used:
         if column.name not in definition.entity:
             found += _column(table[column.name], column, definition, limits)
+        elif len(definition.entity) > 1 or definition.time is not None:  # its values may repeat
+            found += _not_constant(column, _counts(table[column.name].drop_null()), limits)
         if column.name == definition.time:
             found += freshness(column.name, table[column.name], as_of)
     plain = [column for column in used if column.name not in (*definition.entity, definition.target)]
-    found += [*pairs(table, plain), *sums(table, plain), *determined(table, plain, limits)]
+    totals = [*sums(table, plain)]
+    found += [*(each for each in pairs(table, plain) if not _follows(each, totals)), *totals, *determined(table, plain, limits)]
     # A column without a value says nothing of its type yet: pinned as text it would turn later numbers into text.
     meta = {"columns": {column.name: column.type for column in columns if table[column.name].null_count < len(table)},
             "rows": rows, "nights": 1, "quarantine": 0.0}
     return suite(f"{definition.name}.raw", found, meta)
+
+
+def _follows(pair: Expectation, totals: Sequence[Expectation]) -> bool:
+    """Return whether the order of two columns follows from a total of both: `total = net + tax` says that it is not below either."""
+    names = [f"`{pair['kwargs'][key]}`" for key in ("column_A", "column_B")]
+    return any(all(name in total["kwargs"]["unexpected_rows_query"] for name in names) for total in totals)
 
 
 def infer_features(path: Path, definition: Definition, columns: Sequence[Column], *, limits: Limits | None = None) -> dict[str, Any]:
@@ -175,8 +184,7 @@ def _column(values: pa.ChunkedArray, column: Column, definition: Definition, lim
     known = values.drop_null()
     if len(known) < 2:
         return
-    counted = pc.value_counts(known)
-    counts = dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
+    counts = _counts(known)
     if column.type == "date":
         yield from _not_constant(column, counts, limits)
     elif column.type == "boolean" or (len(counts) <= CATEGORIES.get(column.type, 0) and len(counts) * 3 < len(known)):
@@ -185,6 +193,11 @@ def _column(values: pa.ChunkedArray, column: Column, definition: Definition, lim
         yield from _texts(column, counts, limits)
     else:
         yield from _amounts(floats(known), column, counts, limits)
+
+
+def _counts(known: pa.ChunkedArray) -> dict[Any, int]:
+    counted = pc.value_counts(known)
+    return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
 
 
 def _not_constant(column: Column, counts: dict[Any, int], limits: Limits) -> Iterator[Expectation]:

@@ -130,6 +130,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
+def exact(value: Any) -> Any:
+    """Return a whole number as such: as a float it would make floats of the integers that it is compared with."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**126 else value
+
+
 def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, str) and each for each in value)
 

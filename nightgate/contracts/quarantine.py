@@ -6,7 +6,7 @@ from pathlib import Path
 from nightgate.contracts.conditions import literal
 from nightgate.contracts.forms import RowRule
 from nightgate.contracts.opening import Opened
-from nightgate.errors import UsageError
+from nightgate.errors import DataUnusable, UsageError
 
 KEPT, ASIDE = "kept.parquet", "quarantined.parquet"
 REASONS = "nightgate_reasons"
@@ -23,6 +23,9 @@ def set_aside(data: Opened, rules: Mapping[str, RowRule], share: float, folder: 
     count = int(data.connection.execute(f"SELECT count_if({whole}) FROM data").fetchall()[0][0] or 0)
     if not 0 < count <= share * data.rows + 1e-9:
         return 0
+    if REASONS in data.types:
+        raise DataUnusable(f"The data have a column `{REASONS}`, where the reasons of rows that are set aside belong.",
+                           remedy="Rename the column at its source.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import Any
 from nightgate.contracts.conditions import Condition, parse_condition
 from nightgate.contracts.mistakes import (
     WITHOUT_EFFECT,
+    exact,
     known_expectations,
     of_expectation,
     of_file,
@@ -157,13 +158,19 @@ def _clashes(checks: list[Check]) -> Iterator[str]:
         for column in check.columns:
             spellings.setdefault(column.casefold(), set()).add(column)
         condition = check.condition.sql if check.condition else ""
-        key = json.dumps([check.type, dict(check.arguments), condition], sort_keys=True, default=str)
+        arguments = {name: value for name, value in check.arguments.items() if (name, value) != ("mostly", 1)}
+        key = json.dumps(_whole([check.type, arguments, condition]), sort_keys=True, default=str)
         if key in seen:
             yield f"{check.place}: repeats {seen[key]}"
         seen.setdefault(key, check.place)
     for names in spellings.values():
         if len(names) > 1:
             yield f"columns {', '.join(f'`{name}`' for name in sorted(names))} differ by case only"
+
+
+def _whole(value: Any) -> Any:
+    """Return a value with 1 for every 1.0."""
+    return json.loads(json.dumps(value, default=str), parse_float=lambda text: exact(float(text)))
 
 
 def _depth(value: Any) -> int:

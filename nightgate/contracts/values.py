@@ -12,7 +12,7 @@ from typing import Any
 
 from nightgate.contracts.conditions import identifier, literal
 from nightgate.contracts.families import Family, Types, family
-from nightgate.contracts.mistakes import FILE, NOW
+from nightgate.contracts.mistakes import FILE, NOW, exact
 from nightgate.contracts.suites import Check
 from nightgate.errors import FileMissing
 
@@ -112,11 +112,6 @@ def bound_of(value: Any, kind: Family | None) -> Any:
     if kind is not None and (kind == "date" or isinstance(value, str) != (kind == "text")):
         raise Misfit(f"the column holds {kind} values, and a bound is {value!r}")
     return exact(value) if kind == "integer" else value
-
-
-def exact(value: Any) -> Any:
-    """Return a whole number as such: as a float it would make floats of the integers that it is compared with."""
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**126 else value
 
 
 def moment(text: str) -> datetime:

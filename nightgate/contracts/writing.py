@@ -1,5 +1,6 @@
 """Writing suites in Great Expectations' JSON: readable top to bottom, each rule with its reason and its evidence."""
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -33,8 +34,14 @@ def replace_suite(path: Path, text: str) -> None:
     Store(str(path.parent)).write(path.name, text.encode())
 
 
-def as_text(suite: dict[str, Any]) -> str:
-    """Return a suite as JSON that is read top to bottom: an expectation is four lines, whatever it lists."""
+def as_text(suite: dict[str, Any], *, before: str = "") -> str:
+    """Return a suite as JSON that is read top to bottom: an expectation is four lines, whatever it lists.
+
+    Where the file was indented otherwise `before`, it stays so: a person wants to see what changed alone.
+    """
+    for indent, ascii_only in itertools.product((2, 4, 1, None), (False, True)) if before else ():
+        if before.rstrip() == json.dumps(json.loads(before), indent=indent, ensure_ascii=ascii_only):
+            return json.dumps(suite, indent=indent, ensure_ascii=ascii_only) + before[len(before.rstrip()):]
     if suite.keys() != {"name", "expectations", "meta"}:  # as another tool wrote it
         return json.dumps(suite, indent=2, ensure_ascii=False) + "\n"
     parts = [",\n     ".join(f"{_json(key)}: {_json(value)}" for key, value in each.items()) for each in suite["expectations"]]

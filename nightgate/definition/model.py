@@ -45,6 +45,7 @@ class Source(Strict):
     encoding: str = Field("utf-8", description="CSV encoding.")
     missing: tuple[str, ...] = Field((), description="Further spellings of a missing value, such as `?`.", strict=False)
     arrived: str | None = Field(None, description="Column that says when a row arrived; a run sees what had arrived.")
+    nightly: bool = Field(False, description="Whether rows change every night: the same rows as on an earlier night stop the run.")
 
 
 class Window(Strict):

@@ -55,8 +55,9 @@ class FallbackScorer:
         return self.process
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        with self.lock:
+            self.process.kill()
+            self.process.wait()
 
 
 def answer(words: Sequence[str]) -> None:

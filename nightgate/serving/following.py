@@ -77,10 +77,15 @@ class Following:
     champions: dict[str, Live] = field(default_factory=dict)
     trials: dict[str, tuple[Trial, Live]] = field(default_factory=dict)
     refused: dict[tuple[str, str], _Refused] = field(default_factory=dict)
+    retired: list[Live] = field(default_factory=list)
+    """What served until the last look: requests may still be with it."""
 
     def follow(self, now: float | None = None) -> None:
         """Load what the pointers name. What does not verify is refused, told once, and looked at again after a while."""
         now = time.monotonic() if now is None else now
+        retired, self.retired = self.retired, []
+        for live in retired:
+            live.close()
         for model in self.names():
             self._follow(model, now)
 
@@ -127,6 +132,8 @@ class Following:
             self.refused[model, role] = _Refused(digest, told, now + pause, pause)
             return None
         self.refused.pop((model, role), None)
+        if held is not None:
+            self.retired.append(held)
         log.info("%s: run %s serves (%s)", model, version, role)
         return found
 
@@ -144,6 +151,11 @@ class Following:
         """Return what answers beside the champion, unseen."""
         tried = self.trials.get(model)
         return tried[1] if tried is not None and tried[0].mode == "shadow" else None
+
+    def close(self) -> None:
+        """End the processes of what serves."""
+        for live in (*self.champions.values(), *(live for _, live in self.trials.values()), *self.retired):
+            live.close()
 
     def state(self) -> dict[str, object]:
         """Return what serves and what was refused."""

@@ -63,10 +63,13 @@ def run(settings: Settings, serving: Serving, listening: socket.socket, *, told:
         service = service_of(settings, serving)
         told(service)
         _serve(service, serving, listening)
+        service.following.close()
         return
     folder = Path(tempfile.mkdtemp(prefix="nightgate-serving-"))
     try:
-        told(service_of(settings, serving, folder))  # what is wrong is told once, here
+        first = service_of(settings, serving, folder)  # what is wrong is told once, here
+        told(first)
+        first.following.close()
         _supervise(lambda: _serve(service_of(settings, serving, folder), serving, listening), serving.workers)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -100,9 +103,9 @@ def _supervise(work: Callable[[], None], workers: int) -> None:
             child, _ = os.wait()
         except ChildProcessError:
             return
-        children.discard(child)
-        if not ending:
+        if child in children and not ending:
             children.add(_child(work))
+        children.discard(child)
 
 
 def _child(work: Callable[[], None]) -> int:

@@ -40,6 +40,22 @@ def test_what_was_accepted_passes_the_next_night(place: Settings, capsys: pytest
     assert record is not None and record.verdict in ("promoted", "kept")
 
 
+def test_what_is_left_can_be_accepted_later(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.contracts_of("credit") / "raw.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2) + "\n")
+    untouched = path.read_text().splitlines()
+
+    _, first = said(capsys, "contract", "accept", "credit", "2", "income", "--reason", "a raise")
+    kept = set(untouched) & set(path.read_text().splitlines())
+    _, rest = said(capsys, "contract", "accept", "credit", "2", "--reason", "a branch in Geneva")
+    code, value = said(capsys, "contract", "accept", "credit", "2", "--reason", "again")
+
+    assert first["changes"] and rest["changes"] and not {each["place"] for each in first["changes"]} & {each["place"] for each in rest["changes"]}
+    assert len(kept) > 0.8 * len(set(untouched))
+    assert code == 2 and "accepted already" in value["error"]["message"]
+    assert any(rule["notes"].endswith("Widened by what run 2 saw.") for rule in rules(place))
+
+
 def test_a_bound_that_counts_from_the_night_is_widened_and_still_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                                        capsys: pytest.CaptureFixture[str]) -> None:
     frame = people().assign(applied_at=pd.date_range("2026-01-01", "2026-03-31 23:00", periods=600).floor("s"))
@@ -162,3 +178,21 @@ def test_a_broken_contract_is_told_in_the_same_words_everywhere(place: Settings,
     for line in lines:
         assert line in shown_as_json["reason"] and line in html.unescape(report)
         assert " ".join(line.split()) in screen
+
+
+def test_a_date_that_was_run_out_of_time_teaches_nothing_of_freshness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people()
+    frame["applied_at"] = pd.date_range("2026-01-01", periods=len(frame), freq="6h")
+    place = project(tmp_path, frame, time="applied_at")
+    monkeypatch.chdir(tmp_path)
+    for day in (date(2026, 5, 20), date(2026, 5, 21), date(2026, 5, 22), date(2026, 7, 20)):
+        write_contract = json.loads((place.contracts_of("credit") / "raw.json").read_text())
+        write_contract["expectations"] = [rule for rule in write_contract["expectations"] if rule["type"] != "expect_column_max_to_be_between"]
+        (place.contracts_of("credit") / "raw.json").write_text(json.dumps(write_contract))
+        run_plainly(place, as_of=day)
+
+    said(capsys, "contract", "learn", "credit")
+
+    fresh = next(rule for rule in rules(place) if rule["type"] == "expect_column_max_to_be_between")
+    assert fresh["kwargs"]["min_value"] == {"$PARAMETER": "now() - timedelta(hours=9)"}

@@ -1,14 +1,17 @@
 """`nightgate drill`: every fault takes the whole way of a night; what passes is told with the rule that would stop it."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from nightgate.errors import DataUnusable
 from nightgate.settings import Settings
 from tests.commands import said
-from tests.projects import copied, project, rules, run_plainly
+from tests.projects import copied, people, project, rules, run_plainly
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +72,36 @@ def test_a_model_without_a_run_is_told_to_run(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     code, value = said(capsys, "drill", "credit")
     assert code != 0 and "nightgate run credit" in value["error"]["remedy"]
+
+
+def test_a_stale_copy_is_not_called_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people()
+    frame["applied_at"] = pd.date_range("2026-01-01", periods=len(frame), freq="6h")
+    place = project(tmp_path, frame, time="applied_at")
+    monkeypatch.chdir(tmp_path)
+    run_plainly(place, as_of=date(2026, 11, 1))  # an archive: of freshness nothing is known
+
+    def outcome() -> tuple[str, str]:
+        stale = next(each for each in said(capsys, "drill", "credit")[1]["faults"] if each["kind"] == "stale copy of yesterday")
+        return stale["outcome"], stale["boundary"]
+
+    assert outcome() == ("passed", "")
+    definition = place.models / "credit.toml"
+    definition.write_text(definition.read_text().replace("[source]", "[source]\nnightly = true"))
+    assert outcome() == ("stopped", "collect")
+    run_plainly(place, as_of=date(2026, 11, 1))
+    with pytest.raises(DataUnusable, match="stale copy"):
+        run_plainly(place, as_of=date(2026, 11, 2))
+
+
+def test_an_entity_that_is_the_same_in_every_row_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    frame = people().assign(customer=[f"C{number:04d}" for number in range(600)],
+                            applied_at=pd.date_range("2026-01-01", periods=600, freq="6h"))
+    place = project(tmp_path, frame, time="applied_at", entity=("customer",))
+    monkeypatch.chdir(tmp_path)
+    run_plainly(place, as_of=date(2026, 6, 1))
+
+    faults = said(capsys, "drill", "credit")[1]["faults"]
+
+    assert [each["outcome"] for each in faults if (each["kind"], each["columns"]) == ("constant", ["customer"])] == ["stopped"]

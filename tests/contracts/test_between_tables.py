@@ -17,6 +17,7 @@ from nightgate.contracts.suites import parse_suite, read_suite
 from nightgate.contracts.writing import as_text
 from nightgate.datasets import Column
 from nightgate.errors import FileMissing, SuiteError
+from tests.projects import people, project, rules
 
 ROWS = 1_000
 
@@ -135,3 +136,14 @@ def test_a_stale_copy_is_stopped_and_fresh_data_are_not(tmp_path: Path) -> None:
 
 def test_of_an_archive_freshness_is_not_asked() -> None:
     assert [*freshness("at", pa.chunked_array([pa.array(TIMES, pa.timestamp("us"))]), date(2026, 6, 1))] == []
+
+
+def test_the_order_of_a_total_and_its_parts_is_not_told_twice(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frame = people().assign(net=random.gamma(2, 50, 600).round(2), tax=random.gamma(2, 20, 600).round(2))
+    place = project(tmp_path, frame.assign(total=(frame["net"] + frame["tax"]).round(2)))
+
+    told = [rule for rule in rules(place) if "total" in str(rule["kwargs"])]
+
+    assert [rule["type"] for rule in told if "column" not in rule["kwargs"] and "column_set" not in rule["kwargs"]] == ["unexpected_rows_expectation"]
+    assert max(sum(rule["kwargs"].get("column") == name for rule in told) for name in frame) <= 3

@@ -13,7 +13,7 @@ from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.suites import Suite, parse_suite
 from nightgate.contracts.telling import explain, in_short, passing
 from nightgate.contracts.values import moment
-from nightgate.errors import SuiteError, UsageError
+from nightgate.errors import DataUnusable, SuiteError, UsageError
 from tests.commands import said, shown
 
 
@@ -198,3 +198,17 @@ def test_the_share_that_is_advised_is_enough(bad: int, rows: int, share: str, tm
 
     assert f"write a share of {share} or more" in advice
     assert check(one, tmp_path / "data.parquet", boundary="raw", quarantine_to=tmp_path / "aside").success
+
+
+@pytest.mark.parametrize(("one", "other"), [({"max_value": 1}, {"max_value": 1.0}), ({"max_value": 1}, {"max_value": 1, "mostly": 1.0})])
+def test_rules_that_say_the_same_are_repeated(one: dict[str, Any], other: dict[str, Any]) -> None:
+    with pytest.raises(SuiteError, match="repeats"):
+        suite(*(expect("column_values_to_be_between", column="x", **each) for each in (one, other)))
+
+
+def test_reasons_never_stand_under_another_name(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1, 1, 9], "nightgate_reasons": "mine"}).to_parquet(tmp_path / "data.parquet")
+    one = suite(expect("column_values_to_be_between", column="x", max_value=1), meta={"nightgate": {"quarantine": 0.5}})
+
+    with pytest.raises(DataUnusable, match="nightgate_reasons"):
+        check(one, tmp_path / "data.parquet", boundary="raw", quarantine_to=tmp_path / "aside")

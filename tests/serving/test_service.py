@@ -214,3 +214,14 @@ def test_several_processes_share_a_port_and_their_log_survives_a_kill(place: Set
     assert written.count(b'"request"') == before + 51
 
 
+
+
+def test_whatever_the_description_allows_or_forbids_is_never_an_error_of_the_service(client: Client) -> None:
+    """Schemathesis makes requests of the service's own OpenAPI document, and breaks them."""
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"http://127.0.0.1:{client.port}/openapi.json", "--checks", checks, "-n", "40",
+               "--seed", "1", "--no-color"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stdout[-3_000:]
