@@ -198,7 +198,7 @@ def release(night: Night, dataset: Dataset, evaluated: Evaluated) -> str:
         releases.write_release(night.settings, made, files)
         address = night.settings.store.address(releases.release_key(night.run.model, night.run.run))
         how = f"falls back to scikit-learn, for want of {made.falls_back}" if made.falls_back else "compiled, and equal to scikit-learn"
-        notes.update(told=f"version {night.run.run}, {how}")
+        notes.update(scores=how, told=f"version {night.run.run}, {how}")
         return address
 
 

@@ -13,5 +13,5 @@ from tasks.policy import once_per_run
 def release(night: Night, dataset: Dataset, evaluated: stages.Evaluated) -> str:
     """Write the release and show how it scores, and why where it falls back."""
     address = stages.release(night, dataset, evaluated)
-    artifacts.release(night, night.notes()["release"]["told"])
+    artifacts.release(night, f"Version {night.run.run}: {night.notes()['release']['scores']}")
     return address
