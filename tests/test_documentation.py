@@ -19,8 +19,8 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 def commands(path: Path) -> list[list[str]]:
-    lines = [line.partition("#")[0].strip() for block in blocks(path, "") for line in block.splitlines()]
-    return [shlex.split(line) for line in lines if line.startswith("nightgate ")]
+    lines = [line.strip() for block in blocks(path, "") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("nightgate ")]
 
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
