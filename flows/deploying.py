@@ -157,7 +157,8 @@ def _wanted(place: Settings, pool: str | None) -> Iterator[RunnerDeployment]:
 
 
 def _deployment(place: Settings, flow: str, name: str, pool: str | None, *, schedule: Schedule | None = None) -> RunnerDeployment:
-    variables = None if pool is None else {"working_dir": str(place.root), "env": {"NIGHTGATE_PROJECT": str(place.root)}}
+    variables = None if pool is None else {
+        "working_dir": str(place.root), "env": {"NIGHTGATE_PROJECT": str(place.root), "PREFECT_LOGGING_EXTRA_LOGGERS": "nightgate"}}
     made = FLOWS[flow].to_deployment(
         name=name, schedule=schedule, parameters=None if schedule is None else {"model": name},
         concurrency_limit=None if schedule is None else 1, work_pool_name=pool, job_variables=variables,

@@ -1,6 +1,7 @@
 """The policy that all tasks share: a finished stage of a killed run is not repeated when the run is resumed."""
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -9,6 +10,8 @@ from prefect.states import Completed
 
 from nightgate.errors import NotNeeded, SourceUnavailable
 from nightgate.nights import Night
+
+logging.getLogger("nightgate").setLevel(logging.INFO)  # what the stages say stands in a run's log, whichever process runs it
 
 P = ParamSpec("P")
 R = TypeVar("R")
