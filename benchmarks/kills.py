@@ -135,6 +135,9 @@ class Installation:
         found["run"] = [process for process in found["run"] if process.pid not in servers]
         return found
 
+    def left(self) -> int:
+        return sum(map(len, self.processes().values()))
+
     def kill(self, target: str) -> None:
         processes = self.processes()
         for kind in (("run", "runner", "server", "up") if target == "all" else (target,)):
@@ -187,7 +190,8 @@ def kills(installation: Installation, numbers: range, seed: int) -> Iterator[Kil
         if target != "run" and installation.up is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 installation.up.wait(60)
-            orphans = sum(map(len, installation.processes().values()))
+            until(lambda: not installation.left(), 20)  # who was loading hears of it when that is done
+            orphans = installation.left()
         installation.ensure()
         done = until(partial(_has_verdict, place, str(night)))
         yield Kill(number, target, stage, str(night), "" if done else "the night has no verdict", *_found(place), orphans,

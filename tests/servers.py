@@ -56,6 +56,21 @@ def prefect_api() -> Iterator[str]:
             server.wait(30)
 
 
+@pytest.fixture
+def empty_server(prefect_api: str) -> Iterator[None]:
+    """Leave the server without deployments before a test and after it: a server has one project."""
+    from prefect import get_client
+
+    def clear() -> None:
+        with get_client(sync_client=True) as client:
+            for each in client.read_deployments():
+                client.delete_deployment(each.id)
+
+    clear()
+    yield
+    clear()
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as free:

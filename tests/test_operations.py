@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,8 @@ def deployments(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, prefect_api: str) -> Iterator[Settings]:
-    """Give a project, and leave the server without its deployments: a server has one project."""
-    yield project(tmp_path, people(), name="loans")
-    with get_client(sync_client=True) as client:
-        for each in client.read_deployments():
-            client.delete_deployment(each.id)
+def place(tmp_path: Path, empty_server: None) -> Settings:
+    return project(tmp_path, people(), name="loans")
 
 
 def test_a_worker_runs_what_was_deployed(place: Settings, prefect_api: str) -> None:

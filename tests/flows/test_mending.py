@@ -1,6 +1,5 @@
 """Runs that died without a word are marked and started again once, whichever machine they ran on."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -22,15 +21,12 @@ AT_ONCE = timedelta(0)
 
 
 @pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> Iterator[Settings]:
+def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, prefect_api: str, empty_server: None) -> Settings:
     made = project(tmp_path_factory.mktemp("mending"), name="mended")
     monkeypatch.setenv("NIGHTGATE_PROJECT", str(made.root))
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)  # forks know the environment, not this process's settings
     monkeypatch.chdir(made.root)
-    yield made
-    with get_client(sync_client=True) as client:
-        for each in client.read_deployments():
-            client.delete_deployment(each.id)
+    return made
 
 
 def begun(client: SyncPrefectClient, deployment: UUID) -> FlowRun:

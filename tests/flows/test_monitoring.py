@@ -52,5 +52,7 @@ def test_a_table_is_scored_between_two_gates(place: Settings) -> None:
         scoring("loans", "bad.csv", "bad.parquet")
 
     assert (made["rows"], len(pd.read_parquet(place.root / "scored.parquet"))) == (50, 50)
-    assert sorted(descriptions("loans-scoring-raw")) == ["Gate **raw** STOPPED: 7 checks on 50 rows.", "Gate **raw** passed: 7 checks on 50 rows."]
+    stopped, passed = sorted(descriptions("loans-scoring-raw"))
+    assert stopped.startswith("Gate **raw** STOPPED: loans: the raw contract is broken: 1 of 7 checks failed on 50 rows.")
+    assert passed == "Gate **raw** passed: 7 checks held on 50 rows"
     assert len(descriptions("loans-scoring-predictions")) == 1 and not (place.root / "bad.parquet").exists()
