@@ -1,10 +1,18 @@
-"""Prefect's embedded server, where no other is named."""
+"""Flows in this very process: with Prefect's embedded server where no other is named, and without a thread that says it lives."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
+
+
+@contextlib.contextmanager
+def without_heartbeat() -> Iterator[None]:
+    """Run flows without Prefect's heartbeat, for which each waits a second at its end: that a run lives is known by its lease."""
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def start() -> None:
@@ -20,5 +28,7 @@ def start() -> None:
 
 
 def _start() -> None:
+    from prefect.server.api.server import SubprocessASGIServer  # two seconds, where a server is named for nothing
+
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     SubprocessASGIServer().start()

@@ -27,6 +27,7 @@ from prefect.states import Cancelled, Pending
 
 from flows import mending
 from flows.deploying import catch_up, write
+from flows.embedded import without_heartbeat
 from nightgate.processes import end_with_parent
 from nightgate.settings import settings
 
@@ -98,7 +99,7 @@ def execute(run_id: UUID, parent: int) -> None:
     os.nice(NICE)
     os.environ["PREFECT__FLOW_RUN_ID"] = str(run_id)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the runner ends its runs by SIGTERM
-    with handle_engine_signals(run_id):
+    with without_heartbeat(), handle_engine_signals(run_id):
         run, flow = load_flow_and_flow_run(run_id)
         run_flow(flow, flow_run=run)
 

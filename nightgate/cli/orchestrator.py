@@ -43,8 +43,8 @@ def retrain(place: Settings, model: str, *, as_of: date | None, overrides: Mappi
     from flows.retraining import retraining
 
     embedded.start()
-
-    return dict(retraining(model, as_of=as_of, overrides=dict(overrides), reason=reason))
+    with embedded.without_heartbeat():
+        return dict(retraining(model, as_of=as_of, overrides=dict(overrides), reason=reason))
 
 
 def look(place: Settings) -> tuple[list[Cause], list[Cause]]:
