@@ -6,13 +6,14 @@ It lives beside the server that it watches: where that does not answer, this is 
 import os
 import urllib.request
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import AppriseNotificationBlock
 from pydantic import SecretStr
 
-from nightgate.alerts import Cause, causes, fresh, now
+from nightgate.alerts import Cause, causes, fresh
 from nightgate.errors import UsageError
 from nightgate.settings import Settings
 
@@ -23,7 +24,7 @@ CHANNELS = "NIGHTGATE_ALERTS"
 
 def watch(place: Settings) -> tuple[list[Cause], list[Cause]]:
     """Tell what is new to whoever shall hear it; return all causes, and those that were told now."""
-    found = [*_silent_server(), *causes(place, now())]
+    found = [*_silent_server(), *causes(place, datetime.now(UTC))]
     new = fresh(place, found)
     if new:
         tell(new, os.environ.get(CHANNELS, "").split())

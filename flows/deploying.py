@@ -66,7 +66,7 @@ def write(place: Settings, pool: str | None = None) -> Written:
         name = f"{wanted.flow_name}/{wanted.name}"
         there, mark = known.get(name), _content(wanted.schedules or [], wanted.parameters, wanted.work_pool_name, wanted.job_variables)
         wanted.description = f"{_owner(place)}\n{mark}"
-        owner = (there.description or "").partition("\n")[0] if there is not None else _owner(place)
+        owner = "" if there is None else _owner_of(there)
         if owner != _owner(place) and owner.startswith(OWNER):
             raise UsageError(f"This server has {name} of another: {owner}.", remedy="Give each project a server of its own.")
         if there is not None and owner == _owner(place):
@@ -80,7 +80,7 @@ def write(place: Settings, pool: str | None = None) -> Written:
         written.deployed.append(name)
     with get_client(sync_client=True) as client:
         for name, there in known.items():
-            if name not in written.ids and (there.description or "").partition("\n")[0] == _owner(place):
+            if name not in written.ids and _owner_of(there) == _owner(place):
                 client.delete_deployment(there.id)
                 written.removed.append(name)
     automate(place, written.ids[f"retraining/{ON_DEMAND}"])
@@ -93,7 +93,7 @@ def forget(place: Settings, model: str) -> dict[str, list[str]]:
     with get_client(sync_client=True) as client:
         for flow in NIGHTLY:
             for each in _known(flow):
-                if each.name == model and (each.description or "").partition("\n")[0] == _owner(place):
+                if each.name == model and _owner_of(each) == _owner(place):
                     client.delete_deployment(each.id)
                     removed.append(f"{flow}/{each.name}")
     return {"removed": removed}
@@ -188,6 +188,11 @@ def _known(flow: str) -> Iterator[DeploymentResponse]:
             yield from page
             if len(page) < PAGE:
                 return
+
+
+def _owner_of(deployment: DeploymentResponse) -> str:
+    """Return the first line of a deployment's description: the project that wrote it, where one did."""
+    return (deployment.description or "").partition("\n")[0]
 
 
 def _owner(place: Settings) -> str:

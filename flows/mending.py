@@ -33,8 +33,10 @@ def mend(client: SyncPrefectClient, place: Settings, *, silent: timedelta = SILE
     """
     begun = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])))
     runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["retraining"])), flow_run_filter=begun)
-    mine = [run for run in runs if deployments is None or run.deployment_id in deployments]
-    return [run.name for run in mine if _is_dead(place, run, silent) and _bury(client, run)]
+    dead = [run for run in runs if (deployments is None or run.deployment_id in deployments) and _is_dead(place, run, silent)]
+    for run in dead:
+        bury(client, run, "It ended without a word: its machine or its process died.")
+    return [run.name for run in dead]
 
 
 def bury(client: SyncPrefectClient, run: FlowRun, how: str) -> None:
@@ -56,8 +58,3 @@ def _is_dead(place: Settings, run: FlowRun, silent: timedelta) -> bool:
     except StoreError:
         return False  # who cannot be asked is not dead
     return held is None or held[1] != str(run.id)
-
-
-def _bury(client: SyncPrefectClient, run: FlowRun) -> bool:
-    bury(client, run, "It ended without a word: its machine or its process died.")
-    return True

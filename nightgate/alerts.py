@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from nightgate.definition.loading import definition_path, load_definition, model_names
@@ -108,7 +108,3 @@ def _of_disk(settings: Settings) -> Iterator[Cause]:
     usage = shutil.disk_usage(local)
     if usage.used > FULL * (usage.used + usage.free):
         yield Cause("disk", f"the disk of {local} has {usage.free / 2**30:.1f} GiB left: `nightgate clean --dry-run` shows what may go.")
-
-
-def now() -> datetime:
-    return datetime.now(UTC)

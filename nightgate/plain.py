@@ -2,6 +2,7 @@
 
 from nightgate import stages
 from nightgate.datasets import Dataset
+from nightgate.decisions import Decision
 from nightgate.gates import let_pass, pass_gate
 from nightgate.nights import Night
 from nightgate.records import RunRecord
@@ -9,6 +10,11 @@ from nightgate.records import RunRecord
 
 def retrain(night: Night, *, threads: int) -> RunRecord:
     """Run all stages of a night and return its record; a broken gate raises ContractBroken."""
+    return stages.conclude(night, decided(night, threads=threads))
+
+
+def decided(night: Night, *, threads: int) -> Decision:
+    """Run the stages of a night up to the promotion, and return the decision."""
     snapshot = gated(night, "raw", stages.collect(night))
     table = gated(night, "features", stages.engineer(night, snapshot))
     stages.look_for_leaks(night, table)
@@ -22,7 +28,7 @@ def retrain(night: Night, *, threads: int) -> RunRecord:
     stages.register(night, decision, stages.report(night, decision))
     if decision.verdict == "promoted":
         stages.promote(night, decision)
-    return stages.conclude(night, decision)
+    return decision
 
 
 def gated(night: Night, boundary: str, dataset: Dataset) -> Dataset:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightgate import gates, stages
+from nightgate import plain, stages
 from nightgate.authoring import Wanted, make
 from nightgate.errors import ContractBroken
 from nightgate.nights import night
@@ -82,20 +82,7 @@ def project(folder: Path, frame: pd.DataFrame | None = None, *, name: str = "cre
 def run_plainly(place: Settings, name: str = "credit", *, until: str = "conclude", **options: object) -> RunRecord | None:
     """Run one night without Prefect; end as if killed before `until`, if it is not the last stage."""
     with night(place, name, run_id=str(uuid.uuid4()), **options) as tonight:  # type: ignore[arg-type]
-        snapshot = gates.let_pass(tonight, data := stages.collect(tonight), gates.pass_gate(tonight, "raw", data))
-        table = stages.engineer(tonight, snapshot)
-        gates.let_pass(tonight, table, gates.pass_gate(tonight, "features", table))
-        stages.look_for_leaks(tonight, table)
-        names = [stages.train(tonight, table, each, threads=1) for each in stages.candidates(tonight)]
-        evaluated = stages.evaluate(tonight, snapshot, table, names)
-        gates.let_pass(tonight, evaluated.predictions, gates.pass_gate(tonight, "predictions", evaluated.predictions))
-        gates.let_pass(tonight, evaluated.metrics, gates.pass_gate(tonight, "metrics", evaluated.metrics))
-        decision = stages.decide(tonight, evaluated)
-        stages.profile(tonight, snapshot, table, evaluated)
-        stages.release(tonight, table, evaluated)
-        stages.register(tonight, decision, stages.report(tonight, decision))
-        if decision.verdict == "promoted":
-            stages.promote(tonight, decision)
+        decision = plain.decided(tonight, threads=1)
         return stages.conclude(tonight, decision) if until == "conclude" else None
 
 
