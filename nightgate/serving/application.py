@@ -27,6 +27,7 @@ from nightgate.settings import Settings
 
 POLL_SECONDS = 0.2
 MANY = 500
+DESCRIBED = b"inference-header-content-length"
 """Rows from which a request is answered in a thread, so that others need not wait for it."""
 
 Receive = Callable[[], Awaitable[Any]]
@@ -251,14 +252,14 @@ class Service:
         """Answer a request in another protocol's form."""
         begin = time.perf_counter()
         key = self._allowed(headers, model)
-        body = await _body(headers, receive)
+        body = await _body(headers, receive, binary=protocol == "inference" and DESCRIBED in headers)
         live, role = self._chosen(model)
         named = None
         try:
             if protocol == "mlflow":
                 plain_rows = protocols.mlflow_rows(body)
             else:
-                plain_rows, named = protocols.inference_rows(body, live.raw)
+                plain_rows, named = protocols.inference_rows(body, live.raw, described=_described(headers))
             answer = await self._answered(live, role, await asyncio.to_thread(live.door.checked, plain_rows))
         except RefusedError as refused:
             self.metrics.add(model, live.version, key.consumer, 422, 0, time.perf_counter() - begin)
@@ -289,10 +290,18 @@ def _secret(headers: Mapping[bytes, bytes]) -> str | None:
     return None if other is None else other.decode("latin-1").strip()
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    """Read the body of a JSON request. Raises _AnsweredError for another kind of content, and where it is too long."""
+def _described(headers: Mapping[bytes, bytes]) -> int | None:
+    """Return the length of the JSON before tensors in binary form; None where all is JSON."""
+    length = headers.get(DESCRIBED)
+    if length is not None and not length.isdigit():
+        raise RefusedError(["Inference-Header-Content-Length is no length"])
+    return None if length is None else int(length)
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive, *, binary: bool = False) -> bytes:
+    """Read the body of a request. Raises _AnsweredError for content that is not JSON, but for `binary`, and where it is too long."""
     kind = headers.get(b"content-type", b"application/json")
-    if kind != b"application/json":
+    if kind != b"application/json" and not binary:
         _refuse_content(kind.decode("latin-1").lower())
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise _AnsweredError(415, ["compressed bodies are not read"])
