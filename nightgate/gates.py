@@ -35,7 +35,7 @@ def pass_gate(night: Night, boundary: str, dataset: Dataset) -> GateResult:
                 notes["quarantine"] = aside
         numbers = GateNumbers(boundary, result.success, result.checks, result.failed + result.errored, result.quarantined,
                               result.seconds, suite.sha256, broken(result))
-        notes.update(gate=numbers, result=result.as_json(), told=passing(result))
+        notes.update(gate=numbers, result=result, told=passing(result))
         return result
 
 

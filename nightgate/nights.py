@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
@@ -76,7 +76,7 @@ class Night:
                      extra={"stage": name, "told": told, "seconds": seconds})
 
     def note(self, name: str, value: Mapping[str, Any]) -> None:
-        self.settings.store.write_json(f"{self.folder}/notes/{name}.json", _plain(value))
+        self.settings.store.write_json(f"{self.folder}/notes/{name}.json", value)
 
     def notes(self) -> dict[str, dict[str, Any]]:
         store = self.settings.store
@@ -211,7 +211,7 @@ def _record_of_failure(night: Night, error: BaseException) -> RunRecord:
         message = f"{name}: {error}" if str(error) else f"{name}."
         told = {"kind": name, "message": message[:1_000], "remedy": "The log of the run has the traceback."}
     reason = bounded(" ".join(line.strip() for line in told["message"].splitlines()), LONGEST_REASON)
-    return replace(assemble(night, verdict, reason), error=_plain(told))
+    return replace(assemble(night, verdict, reason), error=told)
 
 
 def _reported(night: Night, record: RunRecord) -> RunRecord:
@@ -244,18 +244,3 @@ def bury(settings: Settings, definition: Definition, *, before: int) -> list[int
         conclude(dead, assemble(dead, "promoted" if serves else "failed", told))
         found.append(number)
     return found
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON takes it: records as objects, numpy's scalars as numbers, NaN as null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -4,17 +4,15 @@ A token is the first 128 bits of HMAC-SHA256 over the value's text, in hex: the 
 token, every night; without the key nobody can tell the value, nor try values out.
 """
 
-import fcntl
 import hashlib
 import hmac
 import json
-import os
 import secrets
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightgate import keyfiles
 from nightgate.errors import DataUnusable, StoreError
 from nightgate.settings import Settings
 
@@ -69,16 +67,14 @@ def masking_key(settings: Settings, model: str) -> bytes:
     the nights before would no longer match, so it is never replaced silently.
     """
     try:
-        settings.keys.parent.mkdir(parents=True, exist_ok=True)
-        with Path(f"{settings.keys}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with keyfiles.locked(settings.keys):
             keys = _keys(settings.keys)
             known = _remembered(settings, model)
             if model not in keys:
                 if known is not None:
                     raise _lost(settings, model, "is gone from")
                 keys[model] = secrets.token_hex(32)
-                _write(settings.keys, keys)
+                keyfiles.write(settings.keys, dict(sorted(keys.items())))
     except OSError as error:
         raise StoreError(f"The key file {settings.keys} cannot be used: {error.strerror}.",
                          remedy="Set NIGHTGATE_KEYS to a file that this user can read and write.") from None
@@ -110,18 +106,6 @@ def _keys(path: Path) -> dict[str, str]:
         return {str(model): bytes.fromhex(key).hex() for model, key in keys.items()}
     except (ValueError, AttributeError, TypeError):
         raise StoreError(f"The key file {path} is damaged.", remedy="Put the copy of a backup in its place.") from None
-
-
-def _write(path: Path, keys: dict[str, str]) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(keys, file, indent=2, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _lost(settings: Settings, model: str, what: str) -> StoreError:

@@ -122,7 +122,7 @@ def data_of(store: Store, record: RunRecord, boundary: str) -> Dataset:
 
 
 def write_record(store: Store, record: RunRecord) -> None:
-    store.write_json(f"{run_key(record.model, record.run)}/record.json", record.as_json())
+    store.write_json(f"{run_key(record.model, record.run)}/record.json", record)
 
 
 def run_numbers(store: Store, model: str) -> list[int]:

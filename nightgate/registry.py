@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightgate.errors import StoreError
+from nightgate.keyfiles import locked
 from nightgate.releases import read_pointer
 from nightgate.settings import Settings
 
@@ -198,20 +199,12 @@ def _created_once(uri: str) -> Iterator[None]:
     if not uri.startswith(SQLITE):
         yield
         return
-    import fcntl
-
-    path = Path(uri.removeprefix(SQLITE))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not path.exists():
-            _create(path)
-        yield
-
-
-def _create(path: Path) -> None:
     from mlflow.tracking import MlflowClient
 
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    MlflowClient(tracking_uri=f"{SQLITE}{partial}").search_experiments(max_results=1)
-    partial.replace(path)
+    path = Path(uri.removeprefix(SQLITE))
+    with locked(path):
+        if not path.exists():
+            partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            MlflowClient(tracking_uri=f"{SQLITE}{partial}").search_experiments(max_results=1)
+            partial.replace(path)
+        yield

@@ -138,7 +138,7 @@ def write_release(settings: Settings, manifest: Manifest, contents: Mapping[str,
     whole = Manifest(**{**asdict(manifest), "files": files})
     if (signed := signature(settings, whole.sha256)) is not None:
         settings.store.write(f"{key}/manifest.sig", signed)
-    settings.store.write_json(f"{key}/manifest.json", asdict(whole))
+    settings.store.write_json(f"{key}/manifest.json", whole)
     return whole
 
 
@@ -300,4 +300,4 @@ def point(store: Store, model: str, pointer: Pointer | None) -> None:
     if pointer is None:
         store.remove(key)
     else:
-        store.write_json(key, asdict(pointer))
+        store.write_json(key, pointer)

@@ -1,7 +1,7 @@
 """The stages of a retraining as plain functions: what a flow's tasks call, and what a notebook may call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def collect(night: Night) -> Dataset:
         snapshot = snapshots.collect(night.definition, night.settings, as_of=night.as_of, types=raw.columns)
         if night.definition.source.nightly:
             _demand_new(night, snapshot.dataset)
-        notes.update(dataset=snapshot.dataset, collected=snapshot.as_json(),
+        notes.update(dataset=snapshot.dataset, collected=snapshot,
                      told=f"{snapshot.dataset.rows:,} rows of {len(snapshot.dataset.columns)} columns")
         return snapshot.dataset
 
@@ -95,7 +95,7 @@ def look_for_leaks(night: Night, dataset: Dataset) -> None:
         told = f"add {', '.join(names)} to `columns.exclude`, or to `columns.allow` if known when the prediction is made" if names else \
             "name the `entity` that equal rows share"
         raise LeakFound("\n".join(str(each) for each in leaks), remedy=f"In models/{night.run.model}.toml {told}.",
-                        details={"leaks": [each.as_json() for each in leaks]})
+                        details={"leaks": [asdict(each) for each in leaks]})
 
 
 def candidates(night: Night) -> list[str]:
@@ -149,7 +149,7 @@ def decide(night: Night, evaluated: Evaluated) -> Decision:
                                     champion=champion, challenger=night.run.run, same=same)
         if night.dry_run and decision.verdict != "kept":
             decision = Decision("kept", f"Dry run, nothing was changed: {decision.sentence}", decision.rule, decision.comparison)
-        notes.update(decision=decision.as_json(), told=decision.sentence)
+        notes.update(decision=decision, told=decision.sentence)
         return decision
 
 
@@ -168,7 +168,7 @@ def profile(night: Night, snapshot: Dataset, dataset: Dataset, evaluated: Evalua
         promised = promise(scored, definition.metric, Interval(**night.notes()["evaluate"]["metrics"]["challenger"][definition.metric]))
         content = reference.to_bytes()
         night.settings.store.write(f"{night.folder}/{monitoring.PROFILE}", content)
-        night.settings.store.write_json(f"{night.folder}/{monitoring.PROMISE}", promised.as_json())
+        night.settings.store.write_json(f"{night.folder}/{monitoring.PROMISE}", promised)
         notes.update(told=f"{counted(len(reference.axes), 'column')}, {len(content) / 1024:,.0f} KiB, "
                      + ("calibrated" if reference.calibrated else "uncalibrated: too few days"))
 

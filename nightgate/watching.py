@@ -1,6 +1,6 @@
 """Watching a model: one night of monitoring from what was seen to its record, past the gate of the drift boundary."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -44,7 +44,7 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
     known = episodes.read(settings.store, model)
     before = [each for each in known if each.as_of < str(as_of)]
     night = replace(episodes.of_comparison(monitored.compared.found, as_of=as_of, version=monitored.version), success=gate.success,
-                    performance={} if monitored.performance is None else monitored.performance.as_json())
+                    performance={} if monitored.performance is None else asdict(monitored.performance))
     key = episodes.report_key(model, str(as_of))
     night = replace(episodes.placed(night, before), report=settings.store.address(key))
     settings.store.write(key, reports.page(monitored, night, before).encode())
@@ -75,7 +75,7 @@ def let_pass(found: Look) -> dict[str, Any]:
     """Return the night's record; raise ContractBroken where its gate stopped, with the causes."""
     night = found.night
     if night.success:
-        return night.as_json()
+        return asdict(night)
     causes = [f"{each.column}: {each.why}" for each in found.monitored.compared.found.ranked if each.verdict == "alarm"]
     since = "Raised now" if night.opened else f"Open since {night.open_since}"
     raise ContractBroken(f"{night.model}: {len(causes)} of {len(night.columns)} columns have changed beyond their limits. {since}.\n"

@@ -1,4 +1,7 @@
-"""How figures are written for people, the same everywhere."""
+"""How things are said to people, the same everywhere."""
+
+import difflib
+from collections.abc import Iterable
 
 
 def figure(value: float, *, sign: bool = False) -> str:
@@ -14,3 +17,9 @@ def figure(value: float, *, sign: bool = False) -> str:
 def counted(count: int, thing: str) -> str:
     """Write a number of things, `1 row` or `1,200 rows`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Ask whether the nearest of what is known was meant; empty where nothing is near."""
+    close = difflib.get_close_matches(word, sorted(known), 1)
+    return f"Did you mean `{close[0]}`?" if close else ""

@@ -77,7 +77,7 @@ def _settled(arguments: argparse.Namespace, verdict: Literal["approve", "reject"
     from nightgate.approving import decide
 
     record = decide(settings(), arguments.model, arguments.run, verdict, by=user(), why=arguments.reason)
-    return Answer(record.as_json(), f"{record.model} run {record.run} is {record.verdict}.")
+    return Answer(record, f"{record.model} run {record.run} is {record.verdict}.")
 
 
 def remove(arguments: argparse.Namespace) -> Answer:

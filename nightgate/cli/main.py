@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import signal
 import sys
@@ -28,6 +27,7 @@ from nightgate.cli import (
 )
 from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
+from nightgate.store import jsonable
 
 PARTS = (authoring, gating, contracts, drilling, quarantine, documenting, running, reading,
          changing, mending, keeping, operating, monitoring, serving)
@@ -82,7 +82,7 @@ def parser() -> Parser:
 
 def _tell(answer: Answer, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(finite(answer.value), ensure_ascii=False, allow_nan=False))
+        print(json.dumps(jsonable(answer.value), ensure_ascii=False, allow_nan=False))
     elif isinstance(answer.shown, str):
         if answer.shown:
             print(answer.shown)
@@ -90,15 +90,6 @@ def _tell(answer: Answer, *, as_json: bool) -> None:
         from nightgate.reports.terminal import show
 
         show(answer.shown)
-
-
-def finite(value: Any) -> Any:
-    """Return a value as JSON takes it: what is no number or infinite becomes null."""
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _tell_error(error: dict[str, Any], *, as_json: bool) -> None:

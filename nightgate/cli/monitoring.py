@@ -81,7 +81,7 @@ def _replayed(found: "Backtest") -> Answer:
     columns = ["retrained", "retrainings", "promotions", "stops", "alarms", "answers", found.metric]
     noticed = [(each.schedule, told) for each in found.outcomes for told in (*each.alarms, *each.failed)]
     parts: list[Part] = [Table(columns, rows, frozenset(columns[1:-1])), *([Facts(noticed)] if noticed else [])]
-    return Answer(found.as_json(), Document(f"{found.model}, {counted(len(found.nights), 'night')}",
+    return Answer(found, Document(f"{found.model}, {counted(len(found.nights), 'night')}",
                                             f"{found.nights[0]} to {found.nights[-1]}", parts))
 
 

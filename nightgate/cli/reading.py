@@ -86,7 +86,7 @@ def show_history(arguments: argparse.Namespace) -> Answer:
     table = Table(["run", "as of", "verdict", "challenger", "serves", "time", "Prefect run"], rows, frozenset({"run", "time"}),
                   frozenset(number for number, record in enumerate(records) if record.run == serves))
     told = [Paragraph(f"Run {pointer.version} serves: {pointer.why}")] if pointer is not None else []
-    return Answer({"model": arguments.model, "champion": serves, "runs": [record.as_json() for record in records]},
+    return Answer({"model": arguments.model, "champion": serves, "runs": records},
                   Document(arguments.model, counted(len(records), "run"), [table, *told] if rows else []))
 
 
@@ -96,7 +96,7 @@ def show(arguments: argparse.Namespace) -> Answer:
 
     place = known(arguments.model)
     record = read_record(place.store, arguments.model, arguments.run)
-    return Answer(record.as_json(), document(record))
+    return Answer(record, document(record))
 
 
 def compare(arguments: argparse.Namespace) -> Answer:
@@ -108,7 +108,7 @@ def compare(arguments: argparse.Namespace) -> Answer:
     differs = _differences(first, second)
     columns = ["", f"run {first.run}", f"run {second.run}"]
     numbers = frozenset(columns[1:])
-    value = {"model": arguments.model, "first": first.as_json(), "second": second.as_json(), "differs": sorted(differs)}
+    value = {"model": arguments.model, "first": first, "second": second, "differs": sorted(differs)}
     return Answer(value, Document(f"{arguments.model}: {first.run} and {second.run}", "", [
         Callout(f"{first.run}: {first.verdict}", first.reason, "neutral"),
         Callout(f"{second.run}: {second.verdict}", second.reason, "neutral"),

@@ -5,7 +5,7 @@ A gate passes only if every check of the contract ran, on at least one row, and 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,6 @@ class GateResult:
     suite_sha256: str
     results: tuple[CheckResult, ...]
     kept: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] = frozenset(), identity: str | None = None,

@@ -5,7 +5,7 @@ else. So it is shown, and never passes or stops a gate.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -43,9 +43,6 @@ class Promise:
     scores: Sequence[Sequence[float]]
     means: Sequence[Sequence[float]]
     absolute: Sequence[float] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Promise":
@@ -182,9 +179,6 @@ class Performance:
     labelled: int
     rows: int
     lost: bool
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def perform(made: Promise, prediction: Floats, labelled: Scored | None, *, seed: int = 0) -> Performance:

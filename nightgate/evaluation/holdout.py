@@ -1,7 +1,7 @@
 """The evaluation: the challenger on rows that nothing has touched, beside the champion and the trivial baseline."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +61,7 @@ class Evaluation:
     predictions: Floats
 
     def as_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key not in ("predictions", "metrics")}
+        return {key: value for key, value in vars(self).items() if key not in ("predictions", "metrics")}
 
 
 def evaluate(definition: Definition, table: Table, split: Split, *, challenger: "Pipeline", baseline: "Pipeline",

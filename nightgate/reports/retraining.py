@@ -1,9 +1,9 @@
 """The report of one run: the decision first, then what it rests on, then where it all came from."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from nightgate import wording
+from nightgate.profile import ColumnProfile
 from nightgate.records import Interval, RunRecord
 from nightgate.reports.document import (
     Bars,
@@ -26,13 +26,13 @@ TONES: Mapping[str, Tone] = {"promoted": "good", "kept": "neutral", "waiting": "
 MOST_IMPORTANCES = 15
 
 
-def report(record: RunRecord, profile: "list[dict[str, Any]] | None" = None) -> Document:
+def report(record: RunRecord, profile: Sequence[ColumnProfile] = ()) -> Document:
     """Make the document of a run, however far it came."""
     subtitle = f"Run {record.run} as of {record.as_of}. {record.definition.get('purpose', '')}".strip()
     parts = [part for section in (_decision, _comparison, _curves, _leans, _slices, _candidates, _gates, _data)
              for part in section(record)]
     return Document(f"{record.model}: {record.verdict.replace('_', ' ')}", subtitle,
-                    [*parts, *_profile(profile or []), *_lineage(record)])
+                    [*parts, *_profile(profile), *_lineage(record)])
 
 
 def _decision(record: RunRecord) -> Iterator[Part]:
@@ -170,12 +170,12 @@ def _data(record: RunRecord) -> Iterator[Part]:
     yield Facts(told)
 
 
-def _profile(profile: "list[dict[str, Any]]") -> Iterator[Part]:
+def _profile(profile: Sequence[ColumnProfile]) -> Iterator[Part]:
     if not profile:
         return
     columns = ["Column", "Missing", "Distinct", "Least", "Mean", "Most"]
-    rows = [[each["name"], f"{each['missing'] / max(each['rows'], 1):.1%}", f"{'' if each['exact'] else 'about '}{each['distinct']:,}",
-             _short(each["least"]), _short(each["mean"]), _short(each["most"])] for each in profile]
+    rows = [[each.name, f"{each.missing / max(each.rows, 1):.1%}", f"{'' if each.exact else 'about '}{each.distinct:,}",
+             _short(each.least), _short(each.mean), _short(each.most)] for each in profile]
     yield Table(columns, rows, frozenset(columns[1:]))
 
 

@@ -25,7 +25,7 @@ class Documents:
 
 def write(store: Store, record: RunRecord, columns: Sequence[ColumnProfile]) -> Documents:
     """Write report.html, report.md and card.md into the run's folder."""
-    document, key = report(record, [column.as_json() for column in columns]), run_key(record.model, record.run)
+    document, key = report(record, columns), run_key(record.model, record.run)
     written = Documents(store.address(f"{key}/report.html"), html(document), markdown(document), markdown(card(record)),
                         drawings(document))
     for name, text in (("report.html", written.report_html), ("report.md", written.report_markdown), ("card.md", written.card)):
