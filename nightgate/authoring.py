@@ -5,16 +5,16 @@ import hashlib
 import json
 import tempfile
 from dataclasses import dataclass, replace
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
+from nightgate.checking import BOUNDARIES
 from nightgate.datasets import ColumnType, Dataset
 from nightgate.definition.model import Definition, Task
 from nightgate.errors import UsageError
 from nightgate.guessing import Guesses, definition_text, guess
 from nightgate.settings import Settings
+from nightgate.windows import today
 
 if TYPE_CHECKING:
     from nightgate.leakage import Leak
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 100_000
 """Rows from which is guessed."""
 
-BOUNDARIES = ("raw", "features", "predictions", "metrics", "drift")
 SCHEMA = "definition.schema.json"
 
 
@@ -90,7 +89,7 @@ def _made(settings: Settings, wanted: Wanted, provisional: Definition, path: Pat
     table = features.engineer(definition, settings, snapshot)
     learnt = read_table(table, definition)
     with settings.store.local_copy(snapshot.uri) as raw, settings.store.local_copy(table.uri) as engineered:
-        suites = (inference.infer_raw(raw, definition, snapshot.columns, as_of=_today(definition)),
+        suites = (inference.infer_raw(raw, definition, snapshot.columns, as_of=today(definition)),
                   inference.infer_features(engineered, definition, table.columns),
                   inference.infer_predictions(definition, learnt.target, learnt.classes),
                   inference.infer_metrics(definition), inference.drift_contract(definition.name))
@@ -136,11 +135,7 @@ def _validated(values: dict[str, Any]) -> Definition:
 def _collect(settings: Settings, definition: Definition) -> "Snapshot":
     from nightgate import snapshots
 
-    return snapshots.collect(definition, settings, as_of=_today(definition))
-
-
-def _today(definition: Definition) -> date:
-    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()
+    return snapshots.collect(definition, settings, as_of=today(definition))
 
 
 def _guess(settings: Settings, wanted: Wanted, snapshot: Dataset) -> Guesses:

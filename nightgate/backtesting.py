@@ -27,11 +27,12 @@ from nightgate.errors import DataUnusable, UsageError
 from nightgate.evaluation.metrics import Scored, measure
 from nightgate.monitoring import target_of
 from nightgate.nights import night
-from nightgate.observing import Observed, today
+from nightgate.observing import Observed
 from nightgate.records import Interval
 from nightgate.releases import champion_of
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
+from nightgate.windows import today
 
 SCHEDULES = ("never", "weekly", "nightly", "on drift")
 """When a model is retrained after its first night: the last one when monitoring asks for it."""

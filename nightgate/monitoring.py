@@ -21,10 +21,11 @@ from nightgate.drift.reference import WEEK, Reference, learn
 from nightgate.drift.sketches import merge, name_of
 from nightgate.errors import DataUnusable, FileMissing, SourceUnavailable
 from nightgate.evaluation.metrics import Scored
-from nightgate.observing import AT, Observed, as_column, from_source, observed, today, with_predictions_of
+from nightgate.observing import AT, Observed, as_column, from_source, observed, with_predictions_of
 from nightgate.records import Interval, run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
 from nightgate.settings import Settings
+from nightgate.windows import today
 from nightgate.wording import figure
 
 PROFILE, PROMISE = "profile.json.gz", "promise.json"

@@ -24,6 +24,7 @@ from nightgate.releases import Manifest, read_manifest
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 from nightgate.tablefiles import ROW_GROUP
+from nightgate.windows import today
 from nightgate.wording import counted
 
 if TYPE_CHECKING:
@@ -77,10 +78,6 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
     labels = _labels(settings, definition, as_of or today(definition)) if set(definition.entity) & {*log.column_names} else None
     return from_log(log, definition, read_manifest(settings.store, definition.name, version), end=end.astimezone(UTC).replace(tzinfo=None),
                     labels=labels)
-
-
-def today(definition: Definition) -> date:
-    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()
 
 
 def _labels(settings: Settings, definition: Definition, as_of: date) -> "pd.DataFrame":

@@ -70,6 +70,11 @@ class Manifest:
     layout: int = LAYOUT
 
     @property
+    def decides_at(self) -> float:
+        """The probability from which the positive class is predicted."""
+        return 0.5 if self.threshold is None else self.threshold
+
+    @property
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 

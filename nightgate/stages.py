@@ -289,7 +289,7 @@ def _rival(night: Night, snapshot: Dataset, table: Table) -> tuple[Rival | None,
     if missing:
         return None, f"Its feature {', '.join(missing[:5])} is made no more."
     rows = _places(night, table)
-    return Rival(champion, served.pipeline, frame if rows is None else frame.iloc[rows], served.manifest.threshold or 0.5,
+    return Rival(champion, served.pipeline, frame if rows is None else frame.iloc[rows], served.manifest.decides_at,
                  served.training_rows), ""
 
 

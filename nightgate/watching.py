@@ -16,10 +16,11 @@ from nightgate.drift.policy import TableDrift
 from nightgate.episodes import Watched
 from nightgate.errors import ContractBroken
 from nightgate.monitoring import Monitored, monitor
-from nightgate.observing import Observed, today
+from nightgate.observing import Observed
 from nightgate.reports import monitoring as reports
 from nightgate.settings import Settings
 from nightgate.spool import working_folder
+from nightgate.windows import today
 
 TOLD = 10
 """Columns that an error names."""

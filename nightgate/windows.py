@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
 
 from nightgate.definition.model import Definition
 
@@ -19,3 +20,8 @@ def window_of(definition: Definition, as_of: date) -> Window:
     end = datetime.combine(as_of, time())
     length = definition.window_length
     return Window(None if length is None else end - length, end)
+
+
+def today(definition: Definition) -> date:
+    """Return the date where the model lives."""
+    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()

@@ -71,7 +71,7 @@ class Scorer:
         manifest, predictions = self.release.manifest, self.predict(rows)
         if manifest.task == "regression":
             return pa.table({"prediction": predictions})
-        chosen = (predictions >= (manifest.threshold if manifest.threshold is not None else 0.5)).astype(np.int32) \
+        chosen = (predictions >= manifest.decides_at).astype(np.int32) \
             if manifest.task == "binary" else predictions.argmax(axis=1).astype(np.int32)
         labels = pa.DictionaryArray.from_arrays(chosen, pa.array(manifest.classes, pa.string())).dictionary_decode()
         if manifest.task == "binary":

@@ -170,7 +170,7 @@ class Service:
         try:
             segment.append(live.version, live.raw, [begin, sent, f',"answers":[{answer.written}]}}\n'.encode()])
         except OSError as error:
-            self.metrics.log_failures += 1
+            self.metrics.counts["log_failures",] += 1
             if not self.log_broken:
                 log.error("The prediction log cannot be written (%s): nothing is answered until it can.", error.strerror)  # noqa: TRY400
             self.log_broken = error.strerror or "it failed"

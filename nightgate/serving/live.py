@@ -42,7 +42,7 @@ class Live:
         named = [json.dumps(name, ensure_ascii=False) for name in manifest.classes]
         self._named = named
         self._binary = [f'{{"prediction":{name},"probability":' for name in named]
-        self._threshold = manifest.threshold if manifest.threshold is not None else 0.5
+        self._threshold = manifest.decides_at
         self.example: dict[str, Any] | None = None
         self.head = f'{{"model":"{self.model}","version":{self.version},"request_id":"'
 

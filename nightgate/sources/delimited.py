@@ -11,7 +11,7 @@ import itertools
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from nightgate.definition.model import Source
 from nightgate.errors import DataUnusable, DefinitionError
-from nightgate.headers import names_nothing, numbered
 from nightgate.sources.types import UNTYPED
 
 SEPARATORS = (",", ";", "\t", "|", " ")
@@ -136,6 +135,24 @@ def layout(head: str, separator: str | None, header: bool | None = None) -> tupl
     if header is False or (header is None and names_nothing(lines[0], below)):
         return chosen, numbered(len(lines[0])), 0
     return chosen, lines[0], 1
+
+
+def names_nothing(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Say whether a file's first line is no header: a number stands there above a number."""
+    return any(is_number(name) and is_number(value) for name, value in zip(first, second, strict=False))
+
+
+def numbered(columns: int) -> list[str]:
+    return [f"column_{number}" for number in range(1, columns + 1)]
+
+
+def is_number(value: str) -> bool:
+    """Say whether a text is a number, with a point or a comma."""
+    try:
+        float(value.strip().replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 def _columns(head: str, separator: str) -> tuple[int, int]:
