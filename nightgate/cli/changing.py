@@ -5,7 +5,7 @@ import contextlib
 import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, SourceUnavailable, StoreError, UsageError
@@ -22,11 +22,10 @@ def add(commands: Commands) -> None:
                         begins="Checking the release …")
     back.add_argument("model")
     back.add_argument("--to", metavar="RUN", help="number or Prefect's run id; the one that served before when absent")
-    for name, handler, told in (("approve", approve, "Promote a run that waits."), ("reject", reject, "Refuse a run that waits.")):
-        asked = commands.add(name, handler, told, f"nightgate {name} credit 12 --reason 'seen by the risk board'",
-                             begins="Asking the registry …")
-        asked.add_argument("model")
-        asked.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+    for name, told in (("approve", "Promote a run that waits."), ("reject", "Refuse a run that waits.")):
+        asked = commands.add(name, settle, told, f"nightgate {name} credit 12 --reason 'seen by the risk board'",
+                             begins="Asking the registry …", of_run=True)
+        asked.set_defaults(verdict=name)
         asked.add_argument("--reason", required=True, help="why, for the record")
     away = commands.add("remove", remove, "Remove a model with its contracts, runs and releases.", "nightgate remove credit",
                         begins="Looking for all of it …")
@@ -63,20 +62,11 @@ def rollback(arguments: argparse.Namespace) -> Answer:
                   f"{model}: run {version} serves now{'' if serving is None else f', run {serving} no longer'}.")
 
 
-def approve(arguments: argparse.Namespace) -> Answer:
-    """Promote a waiting run."""
-    return _settled(arguments, "approve")
-
-
-def reject(arguments: argparse.Namespace) -> Answer:
-    """Refuse a waiting run; the champion stays."""
-    return _settled(arguments, "reject")
-
-
-def _settled(arguments: argparse.Namespace, verdict: Literal["approve", "reject"]) -> Answer:
+def settle(arguments: argparse.Namespace) -> Answer:
+    """Promote a run that waits, or refuse it: then the champion stays."""
     from nightgate.approving import decide
 
-    record = decide(settings(), arguments.model, arguments.run, verdict, by=user(), why=arguments.reason)
+    record = decide(settings(), arguments.model, arguments.run, arguments.verdict, by=user(), why=arguments.reason)
     return Answer(record, f"{record.model} run {record.run} is {record.verdict}.")
 
 

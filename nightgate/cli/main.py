@@ -13,11 +13,9 @@ from nightgate.cli import (
     authoring,
     changing,
     contracts,
-    documenting,
     drilling,
     gating,
     keeping,
-    mending,
     monitoring,
     operating,
     quarantine,
@@ -29,8 +27,7 @@ from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
 from nightgate.store import jsonable
 
-PARTS = (authoring, gating, contracts, drilling, quarantine, documenting, running, reading,
-         changing, mending, keeping, operating, monitoring, serving)
+PARTS = (authoring, gating, contracts, drilling, quarantine, running, reading, changing, keeping, operating, monitoring, serving)
 INTERRUPTED = 130
 """The exit code of a command that was ended by Ctrl-C, as shells have it."""
 

@@ -22,9 +22,7 @@ COLUMNS = 6
 def add(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add("quarantine", quarantine, "Show, export or release the rows that a run set aside.",
-                          "nightgate quarantine credit 12 --export aside.csv", begins="Reading the rows …")
-    parser.add_argument("model")
-    parser.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+                          "nightgate quarantine credit 12 --export aside.csv", begins="Reading the rows …", of_run=True)
     parser.add_argument("--export", type=Path, metavar="FILE", help="write them as CSV or Parquet, by the file's ending")
     parser.add_argument("--release", action="store_true", help="let these rows pass from the next run on")
     parser.add_argument("--reason", default="", help="with --release: why they are right")

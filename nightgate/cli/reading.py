@@ -1,13 +1,15 @@
-"""Commands that only read: status, history, show, compare, report."""
+"""Commands that only read: status, history, show, compare, report, docs."""
 
 import argparse
+import json
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, UsageError
-from nightgate.records import RunRecord, history, read_record, run_numbers
+from nightgate.records import RunRecord, gate_note, history, read_record, run_numbers
 from nightgate.reports.document import Callout, Document, Facts, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
 from nightgate.wording import counted
@@ -21,17 +23,18 @@ def add(commands: Commands) -> None:
     status_parser.add_argument("--all", action="store_true", help="the last night of all models, a line each")
     past = commands.add("history", show_history, "All runs of a model.", "nightgate history credit")
     past.add_argument("model")
-    one = commands.add("show", show, "One run: decision, figures, gates, lineage.", "nightgate show credit 12")
-    one.add_argument("model")
-    one.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+    commands.add("show", show, "One run: decision, figures, gates, lineage.", "nightgate show credit 12", of_run=True)
     two = commands.add("compare", compare, "Two runs side by side.", "nightgate compare credit 11 12")
     two.add_argument("model")
     two.add_argument("first")
     two.add_argument("second")
-    paper = commands.add("report", report, "Where the report of a run is.", "nightgate report credit --open")
-    paper.add_argument("model")
-    paper.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+    paper = commands.add("report", report, "Where the report of a run is.", "nightgate report credit --open", of_run=True)
     paper.add_argument("--open", action="store_true", help="open it in the browser")
+    pages = commands.add("docs", docs, "Build Great Expectations' Data Docs of the last runs' gates.", "nightgate docs credit --runs 20",
+                         begins="Building the pages …")
+    pages.add_argument("model")
+    pages.add_argument("--runs", type=int, default=10, metavar="N", help="how many of the last runs, 10 when absent")
+    pages.add_argument("--open", action="store_true", help="open them in the browser")
 
 
 def status(arguments: argparse.Namespace) -> Answer:
@@ -129,6 +132,26 @@ def report(arguments: argparse.Namespace) -> Answer:
     return Answer({"model": arguments.model, "run": record.run, "report": record.report}, record.report)
 
 
+def docs(arguments: argparse.Namespace) -> Answer:
+    """Build the pages anew; what a masked column holds is hidden in them as it is everywhere."""
+    from nightgate.contracts.pages import Checked, as_library_json, build
+
+    place, model = known(arguments.model), arguments.model
+    if arguments.runs < 1:
+        raise UsageError(f"--runs {arguments.runs} is no number of runs.", remedy="Name one or more.")
+    read_record(place.store, model)  # says what to do where there is none
+    records = history(place.store, model)[-arguments.runs:]
+    gates = [Checked(json.loads(place.store.read(f"contracts/{gate.sha256}.json")), gate_note(place.store, record, gate.boundary)["result"],
+                     record.run, datetime.fromisoformat(record.started)) for record in records for gate in record.gates]
+    folder = place.store.folder(f"data-docs/{model}")
+    shutil.rmtree(folder)
+    page = build(gates, folder)
+    if arguments.open:
+        open_page(str(page))
+    value = {"model": model, "page": str(page), "runs": [record.run for record in records], "results": [*map(as_library_json, gates)]}
+    return Answer(value, str(page))
+
+
 def open_page(address: str) -> None:
     """Open a page, by its path or URL, in the browser. Raises UsageError where there is none."""
     import webbrowser
@@ -152,7 +175,6 @@ def _status(place: Settings, name: str) -> dict[str, Any]:
 
 
 def _next(cron: str, timezone: str) -> str:
-    from datetime import datetime
     from zoneinfo import ZoneInfo
 
     from croniter import croniter

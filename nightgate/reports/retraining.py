@@ -1,4 +1,4 @@
-"""The report of one run: the decision first, then what it rests on, then where it all came from."""
+"""The report of one run: the decision first, then what it rests on, then where it all came from; and its summary, one screen."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -35,12 +35,16 @@ def report(record: RunRecord, profile: Sequence[ColumnProfile] = ()) -> Document
                     [*parts, *_profile(profile), *_lineage(record)])
 
 
-def _decision(record: RunRecord) -> Iterator[Part]:
+def _verdict(record: RunRecord) -> Iterator[Part]:
     yield Callout(record.verdict.replace("_", " "), (record.error or {}).get("message") or record.reason, TONES.get(record.verdict, "bad"))
     if record.error and record.error.get("remedy"):
         yield Paragraph(f"What to do: {record.error['remedy']}")
     for warning in record.warnings:
         yield Paragraph(f"Look at: {warning}")
+
+
+def _decision(record: RunRecord) -> Iterator[Part]:
+    yield from _verdict(record)
     comparison = record.decision.get("comparison")
     if comparison and record.decision["rule"] in ("better", "not_worse"):
         yield Facts([("Gain", interval(Interval(**comparison["gain"]), sign=True)),
@@ -199,6 +203,44 @@ def _lineage(record: RunRecord) -> Iterator[Part]:
         names, seconds = list(record.seconds), [float(value) for value in record.seconds.values()]
         yield Heading("Time")
         yield Bars("Seconds by stage", names, seconds, f"{sum(seconds):.1f} s until then.")
+
+
+def summary(record: RunRecord, ui: str | None) -> Document:
+    """Make the summary of a run."""
+    return Document("", "", [*_tried(record), *_figures(record), *_verdict(record), *_links(record, ui)])
+
+
+def _tried(record: RunRecord) -> Iterator[Part]:
+    if record.candidates:
+        rows = [[each.name, f"{wording.figure(each.score)} ± {each.deviation:.2g}", f"{each.tried}",
+                 "chosen" if each.chosen else ""] for each in record.candidates]
+        yield Table(["candidate", "score over folds", "settings tried", ""], rows, frozenset({"score over folds", "settings tried"}),
+                    frozenset(number for number, each in enumerate(record.candidates) if each.chosen))
+
+
+def _figures(record: RunRecord) -> Iterator[Part]:
+    challenger = record.metrics.get("challenger")
+    comparison = record.decision.get("comparison")
+    if not challenger or not comparison:
+        return
+    metric = comparison["metric"]
+    champion = (record.metrics.get("champion") or {}).get(metric)
+    baseline = (record.metrics.get("baseline") or {}).get(metric)
+    told = [(f"run {record.run}", f"{metric} {interval(challenger[metric])}")]
+    if champion:
+        told.append((f"champion {record.champion_before}", f"{metric} {interval(champion)}"))
+    elif baseline:
+        told.append(("trivial baseline", f"{metric} {interval(baseline)}"))
+    told.append(("gain", interval(Interval(**comparison["gain"]), sign=True)))
+    yield Facts(told)
+
+
+def _links(record: RunRecord, ui: str | None) -> Iterator[Part]:
+    told = [("serves now", "nothing yet" if record.champion is None else f"run {record.champion}")]
+    if record.report:
+        told.append(("report", record.report))
+    told.append(("history", f"{ui}/runs/flow-run/{record.run_id}" if ui else "`nightgate up` shows it"))
+    yield Facts(told)
 
 
 def interval(figure: Interval, *, sign: bool = False) -> str:

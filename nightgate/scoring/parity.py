@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nightgate.scoring.arrow import columns_of, rows_of
 from nightgate.scoring.blocks import BlockScorer
-from nightgate.scoring.compiling import NotCompiled
 from nightgate.scoring.form import Form
 from nightgate.scoring.rows import row_scorer
+from nightgate.scoring.scorer import columns_of, rows_of
+from nightgate.scoring.transforming import NotCompiled
 from nightgate.sources.types import ARROW
 
 TOLERANCE = 1e-12

@@ -22,11 +22,11 @@ from nightgate.features import snapshot_rows
 from nightgate.importing import users_line
 from nightgate.prediction import predict
 from nightgate.releases import DOOR, PIPELINE, PROBED, PROBES, ROWS, Manifest
-from nightgate.scoring.compiling import NotCompiled
+from nightgate.scoring.compiling import form_of
 from nightgate.scoring.form import written
-from nightgate.scoring.making import form_of
 from nightgate.scoring.parity import compare, probes
-from nightgate.scoring.pipelines import PipelineScorer
+from nightgate.scoring.scorer import PipelineScorer
+from nightgate.scoring.transforming import NotCompiled
 from nightgate.serving.rules import rules_of
 from nightgate.settings import Settings
 from nightgate.sources.types import ARROW

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nightgate.errors import NotVerified
 from nightgate.privacy import masking_key
 from nightgate.releases import (
@@ -17,6 +19,7 @@ from nightgate.releases import (
     read_manifest,
     read_release,
 )
+from nightgate.scoring.blocks import BlockScorer, Texts
 from nightgate.scoring.form import Form
 from nightgate.scoring.rows import row_scorer
 from nightgate.serving.door import Door, RefusedError, Row
@@ -57,10 +60,6 @@ class Live:
         return self._many(rows)
 
     def _many(self, rows: Sequence[Row]) -> Sequence[Any]:
-        import numpy as np
-
-        from nightgate.scoring.blocks import BlockScorer, Texts
-
         assert self._form is not None
         if self._blocks is None:
             self._blocks = BlockScorer(self._form)

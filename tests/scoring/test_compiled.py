@@ -39,10 +39,11 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from nightgate.prediction import said
 from nightgate.scoring import rows as writing
 from nightgate.scoring.blocks import BlockScorer, Texts
-from nightgate.scoring.compiling import Column, NotCompiled, Ops, compiled
+from nightgate.scoring.compiling import compiled
 from nightgate.scoring.form import Form, read, written
 from nightgate.scoring.parity import TOLERANCE
 from nightgate.scoring.rows import row_scorer
+from nightgate.scoring.transforming import Column, NotCompiled, Ops
 from nightgate.scoring.trees import widened
 
 NUMBERS, WORDS = ["a", "b", "c"], ["u", "v"]
