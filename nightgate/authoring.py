@@ -2,28 +2,32 @@
 
 import contextlib
 import hashlib
-import json
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from nightgate import features, leakage, snapshots
 from nightgate.checking import BOUNDARIES
+from nightgate.contracts import inference
+from nightgate.contracts.writing import as_text
 from nightgate.datasets import ColumnType, Dataset
 from nightgate.definition.model import Definition, Task
 from nightgate.errors import UsageError
 from nightgate.guessing import Guesses, definition_text, guess
 from nightgate.settings import Settings
+from nightgate.skeleton import write_schema
+from nightgate.splits import holdout_split
+from nightgate.tables import read_table
 from nightgate.windows import today
-
-if TYPE_CHECKING:
-    from nightgate.leakage import Leak
-    from nightgate.snapshots import Snapshot
 
 SAMPLE_ROWS = 100_000
 """Rows from which is guessed."""
 
-SCHEMA = "definition.schema.json"
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,6 @@ def make(settings: Settings, wanted: Wanted) -> Made:
 
 def _made(settings: Settings, wanted: Wanted, provisional: Definition, path: Path, contracts: list[Path]) -> tuple[Made, list[str]]:
     """Return what was made, and the texts of the definition and the contracts."""
-    from nightgate import features
-    from nightgate.contracts import inference
-    from nightgate.contracts.writing import as_text
-    from nightgate.tables import read_table
-
     collected = _collect(settings, provisional)
     guesses = _guess(settings, wanted, collected.dataset)
     salt = hashlib.sha256(f"{wanted.name} {wanted.target}".encode()).hexdigest()[:8]
@@ -122,8 +121,6 @@ def _defined(wanted: Wanted, guesses: Guesses, salt: str) -> Definition:
 
 
 def _validated(values: dict[str, Any]) -> Definition:
-    from pydantic import ValidationError
-
     try:
         return Definition.model_validate({key: value for key, value in values.items() if value is not None})
     except ValidationError as error:
@@ -132,16 +129,11 @@ def _validated(values: dict[str, Any]) -> Definition:
                          remedy="A model's name has small letters, digits and _, and starts with a letter.") from None
 
 
-def _collect(settings: Settings, definition: Definition) -> "Snapshot":
-    from nightgate import snapshots
-
+def _collect(settings: Settings, definition: Definition) -> snapshots.Snapshot:
     return snapshots.collect(definition, settings, as_of=today(definition))
 
 
 def _guess(settings: Settings, wanted: Wanted, snapshot: Dataset) -> Guesses:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     with settings.store.local_copy(snapshot.uri) as path, pq.ParquetFile(path) as file:
         table = pa.Table.from_batches([next(file.iter_batches(SAMPLE_ROWS))])
     types = {column.name: column.type for column in snapshot.columns}
@@ -151,10 +143,6 @@ def _guess(settings: Settings, wanted: Wanted, snapshot: Dataset) -> Guesses:
 
 def _without_leaks(settings: Settings, definition: Definition, snapshot: Dataset, guesses: Guesses) -> Guesses:
     """Exclude what gives the target away, until nothing does."""
-    from nightgate import features, leakage
-    from nightgate.splits import holdout_split
-    from nightgate.tables import read_table
-
     excluded = dict(guesses.excluded)
     while True:
         trial = definition.model_copy(update={"columns": definition.columns.model_copy(update={"exclude": tuple(excluded)})})
@@ -167,7 +155,7 @@ def _without_leaks(settings: Settings, definition: Definition, snapshot: Dataset
             excluded |= {name: f"leak: {_with_others(leak, name)}" for name in leak.columns}
 
 
-def _with_others(leak: "Leak", name: str) -> str:
+def _with_others(leak: leakage.Leak, name: str) -> str:
     others = [f"`{other}`" for other in leak.columns if other != name]
     return f"with {' and '.join(others)}: {leak.evidence}" if others else leak.evidence
 
@@ -180,9 +168,3 @@ def _write(paths: list[Path], texts: list[str]) -> None:
             undo.callback(path.unlink, missing_ok=True)
             path.write_text(text, encoding="utf-8")
         undo.pop_all()
-
-
-def write_schema(folder: Path) -> None:
-    """Write the JSON schema that editors complete definitions by."""
-    (folder / SCHEMA).write_text(json.dumps(Definition.model_json_schema(), indent=2) + "\n", encoding="utf-8")
-

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nightgate.contracts.gate import GateResult, check
-from nightgate.contracts.quarantine import ASIDE, KEPT
+from nightgate.contracts.gate import ASIDE, KEPT, GateResult, check
 from nightgate.contracts.suites import Suite, read_suite
 from nightgate.contracts.telling import broken, expected, explain, message, passing
 from nightgate.datasets import Dataset

@@ -58,7 +58,7 @@ def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: 
         raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
     reference, manifest = reference_of(settings, model, version), read_manifest(settings.store, model, version)
     seen = seen or observed(settings, definition, version, as_of)
-    nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*hidden(definition), AT})
+    nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*definition.not_features, AT})
     compared = compare_nights(reference, nights, data=model)
     done = performance_of(settings, manifest, seen, *_with_labels(settings, definition, version, as_of or today(definition), seen))
     return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, seen.odd)
@@ -153,14 +153,9 @@ def reference_of(settings: Settings, model: str, version: int) -> Reference:
 
 def learn_snapshot(definition: Definition, path: Path, raw: Iterable[str], importances: Mapping[str, float] | None = None) -> Reference:
     """Return the reference of a snapshot's columns that a prediction needs, its wobble by days where rows have a time."""
-    kept = frozenset(raw) - hidden(definition)
+    kept = frozenset(raw) - definition.not_features
     return learn(of_file(path), time=definition.time, importances=importances,
                  leave_out=frozenset(pq.read_schema(path).names) - kept - {definition.time or ""})
-
-
-def hidden(definition: Definition) -> frozenset[str]:
-    """Return the columns of rows that are never compared: keys and times grow, and the target is judged by performance."""
-    return definition.not_features
 
 
 def with_predictions(reference: Reference, predictions: NDArray[np.float64], classes: Sequence[str],

@@ -1,12 +1,13 @@
 """The skeleton of a project: what `nightgate init` writes, from the wheel as well as from a checkout."""
 
 import difflib
+import json
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nightgate.authoring import write_schema
+from nightgate.definition.model import Definition
 from nightgate.errors import FileMissing, UsageError
 
 PARTS = ("flows", "tasks", "deployments", "data_contracts", "models", "tests/project")
@@ -48,6 +49,11 @@ def upgrade(folder: Path, *, ask: bool) -> list[str]:
         shutil.copyfile(source, folder / name)
     write_schema(folder / "models")
     return sorted(changes)
+
+
+def write_schema(folder: Path) -> None:
+    """Write the JSON schema that editors complete definitions by."""
+    (folder / "definition.schema.json").write_text(json.dumps(Definition.model_json_schema(), indent=2) + "\n", encoding="utf-8")
 
 
 def _skeleton() -> dict[str, Path]:

@@ -60,8 +60,7 @@ def _read(place: Settings, record: RunRecord, address: str) -> dict[str, Any]:
     """Return the columns and rows of a file, values of masked columns hidden."""
     import pyarrow.parquet as pq
 
-    from nightgate.contracts.gate import MASK
-    from nightgate.contracts.quarantine import REASONS
+    from nightgate.contracts.gate import MASK, REASONS
 
     hidden = set((record.definition.get("privacy") or {}).get("mask", ()))
     with place.store.local_copy(address) as path:
@@ -72,7 +71,7 @@ def _read(place: Settings, record: RunRecord, address: str) -> dict[str, Any]:
 
 
 def _told(boundary: str, found: dict[str, Any]) -> list[Part]:
-    from nightgate.contracts.quarantine import REASONS
+    from nightgate.contracts.gate import REASONS
 
     names, rows = found["columns"][:COLUMNS], found["rows"]
     counts = Counter(reason for row in rows for reason in row[REASONS])
@@ -108,7 +107,7 @@ def _release(place: Settings, record: RunRecord, boundary: str, address: str, wh
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from nightgate.contracts.quarantine import REASONS
+    from nightgate.contracts.gate import REASONS
     from nightgate.gates import released, released_key
     from nightgate.spool import working_folder
 

@@ -35,17 +35,6 @@ def read_chunks(source: Source, root: Path, *, start: datetime | None = None,
         raise DataUnusable(f"{shown(source.data)} holds no row.", remedy="Look at the source; a model needs rows.")
 
 
-def sample(source: Source, root: Path, rows: int) -> pa.Table:
-    """Return the first `rows` rows of a source."""
-    pieces, missing = [], rows
-    for chunk in read_chunks(source, root):
-        pieces.append(chunk.slice(0, missing))
-        missing -= pieces[-1].num_rows
-        if missing <= 0:
-            break
-    return pa.concat_tables(pieces, promote_options="permissive")
-
-
 def _chunks(source: Source, root: Path, start: datetime | None, end: datetime | None) -> Iterator[pa.Table]:
     data = expanded(source.data)
     scheme = data.split(":", 1)[0] if ":" in data else ""
