@@ -18,8 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nightgate import plain, snapshots, stages, watching
-from nightgate.contracts.suites import read_suite
+from nightgate import plain, stages, watching
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.drift.reference import WEEK
@@ -27,7 +26,7 @@ from nightgate.errors import DataUnusable, UsageError
 from nightgate.evaluation.metrics import Scored, measure
 from nightgate.monitoring import target_of
 from nightgate.nights import night
-from nightgate.observing import Observed
+from nightgate.observing import Observed, taken_of
 from nightgate.records import Interval
 from nightgate.releases import champion_of
 from nightgate.scoring.scorer import load_scorer
@@ -179,7 +178,5 @@ class _Replay:
 
 def _history(settings: Settings, definition: Definition) -> pd.DataFrame:
     """Return all that is known today, shielded as every snapshot."""
-    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    taken = snapshots.collect(definition, settings, as_of=today(definition), types=raw.columns).dataset
-    with settings.store.local_copy(taken.uri) as path:
+    with settings.store.local_copy(taken_of(settings, definition, today(definition)).uri) as path:
         return pd.read_parquet(path)

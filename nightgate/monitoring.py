@@ -22,11 +22,11 @@ from nightgate.drift.sketches import merge, name_of
 from nightgate.errors import DataUnusable, FileMissing, SourceUnavailable
 from nightgate.evaluation.metrics import Scored
 from nightgate.observing import AT, Observed, as_column, from_source, observed, with_predictions_of
-from nightgate.records import Interval, run_key
+from nightgate.records import run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
 from nightgate.settings import Settings
 from nightgate.windows import today
-from nightgate.wording import figure
+from nightgate.wording import figure, interval
 
 PROFILE, PROMISE = "profile.json.gz", "promise.json"
 """What a run writes for monitoring, beside its record."""
@@ -66,19 +66,15 @@ def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: 
 
 def beside(compared: Compared, done: Performance) -> Compared:
     """Put the performance beside the columns: a gate that looks at them looks at it, too. What is only estimated is never an alarm."""
-    promised = f"promised {done.metric} {told(done.promised)}"
+    promised = f"promised {done.metric} {interval(done.promised)}"
     if done.realised is None:
         guessed = "" if done.estimated is None else f"; estimated {figure(done.estimated)}"
         row = ColumnDrift(PERFORMANCE, "undecided", 0.0, 0.0, f"{done.labelled:,} new rows with labels{guessed}; {promised}")
     else:
         away, bound = abs(done.realised.value - done.promised.value), done.promised.high - done.promised.low
         row = ColumnDrift(PERFORMANCE, "alarm" if done.lost else "quiet", away, bound,
-                          f"{done.metric} {told(done.realised)} on {done.labelled:,} rows, {promised}", 1.0)
+                          f"{done.metric} {interval(done.realised)} on {done.labelled:,} rows, {promised}", 1.0)
     return replace(compared, found=replace(compared.found, columns=[*compared.found.columns, row]))
-
-
-def told(interval: Interval) -> str:
-    return f"{figure(interval.value)} ({figure(interval.low)} to {figure(interval.high)})"
 
 
 def _with_labels(settings: Settings, definition: Definition, version: int, as_of: date, seen: Observed) -> tuple[Observed, str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nightgate import predictionlog, snapshots
 from nightgate.contracts.suites import read_suite
+from nightgate.datasets import Dataset
 from nightgate.definition.model import Definition
 from nightgate.drift.performance import join_labels
 from nightgate.drift.policy import PREDICTION
@@ -49,11 +50,15 @@ class Observed:
     odd: Sequence[str] = field(default=())
 
 
+def taken_of(settings: Settings, definition: Definition, as_of: date) -> Dataset:
+    """Take the snapshot of a model's source as of a date, its types as the contract has pinned them."""
+    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
+    return snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
+
+
 def from_source(settings: Settings, definition: Definition, version: int, as_of: date) -> Observed:
     """Return what a model would have seen of its source: the rows of the last week that it knows of, with the predictions."""
-    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
-    scorer = load_scorer(settings, definition.name, version)
+    taken, scorer = taken_of(settings, definition, as_of), load_scorer(settings, definition.name, version)
 
     def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
         from pyarrow import dataset
@@ -81,10 +86,8 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
 
 
 def _labels(settings: Settings, definition: Definition, as_of: date) -> "pd.DataFrame":
-    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
     wanted = [*definition.entity, definition.target, *([definition.source.arrived] if definition.source.arrived else [])]
-    with settings.store.local_copy(taken.uri) as path:
+    with settings.store.local_copy(taken_of(settings, definition, as_of).uri) as path:
         frame: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
     return frame
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import FileMissing, NotVerified
+from nightgate.records import numbered
 from nightgate.scoring.form import Form, read
 from nightgate.settings import Settings
 from nightgate.store import Store
@@ -245,9 +246,7 @@ def _compare(release: Release, answers: Any, tolerance: float) -> None:
 
 def versions(store: Store, model: str) -> list[int]:
     """Return the versions of a model that have a whole release, ascending."""
-    names = store.names(f"releases/{model}")
-    return sorted(int(name) for name in names if name.isdigit()
-                  and store.exists(f"{release_key(model, int(name))}/manifest.json"))
+    return [number for number in numbered(store, f"releases/{model}") if store.exists(f"{release_key(model, number)}/manifest.json")]
 
 
 def read_pointer(store: Store, model: str) -> Pointer | None:

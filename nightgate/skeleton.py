@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nightgate.definition.model import Definition
 from nightgate.errors import FileMissing, UsageError
+from nightgate.wording import agreed
 
 PARTS = ("flows", "tasks", "deployments", "data_contracts", "models", "tests/project")
 """Folders that travel; in the wheel they lie in `nightgate/project`."""
@@ -42,7 +43,7 @@ def upgrade(folder: Path, *, ask: bool) -> list[str]:
     for name, source in changes.items():
         sys.stderr.writelines(difflib.unified_diff(_text(folder / name).splitlines(keepends=True),
                                                    _text(source).splitlines(keepends=True), f"{name} (yours)", f"{name} (new)"))
-    if not changes or (ask and not _agreed(len(changes))):
+    if not changes or (ask and not agreed(f"Change {len(changes)} files?")):
         return []
     for name, source in changes.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -75,9 +76,3 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _agreed(count: int) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("Nobody is there to be asked.", remedy="Add --yes if it is meant.")
-    return input(f"Change {count} files? [y/N] ").strip().lower() == "y"

@@ -25,7 +25,6 @@ from nightgate.nights import conclude as write_down
 from nightgate.profile import profile as profile_columns
 from nightgate.records import CandidateNumbers, Interval, RunRecord, history, read_record, run_numbers
 from nightgate.reports import writing as reports
-from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
 from nightgate.scoring.releasing import files_of
 from nightgate.splits import Split, folds, holdout_split
@@ -34,7 +33,7 @@ from nightgate.tables import Table, read_table
 from nightgate.training.candidates import BASELINE, candidates_of
 from nightgate.training.saving import load, save
 from nightgate.training.tuning import Trained, choose, choose_threshold, train_candidate
-from nightgate.wording import counted, figure
+from nightgate.wording import counted, figure, interval
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, SourceUnavailable, StoreError, UsageError
 from nightgate.records import read_record, run_numbers
 from nightgate.settings import Settings, settings
+from nightgate.wording import asked
 
 if TYPE_CHECKING:
     from nightgate.releases import Pointer
@@ -84,8 +84,8 @@ def remove(arguments: argparse.Namespace) -> Answer:
     named = _held_runs(definition)
     kept = f"; runs {', '.join(map(str, named))} are kept, a legal hold names them" if named else ""
     what = f"its definition, its contracts, {len(numbers)} runs with their reports and all releases{kept}"
-    if not arguments.yes:
-        _ask(f"Remove {model}: {what}? Write the model's name to go on: ", model)
+    if not arguments.yes and asked(f"Remove {model}: {what}? Write the model's name to go on: ") != model:
+        raise UsageError("Nothing was removed.", remedy="Write the model's name exactly, or add --yes.")
     with held(place, model):
         registry.remove(place, model, kept=named)
         for folder in (f"releases/{model}", f"runs/{model}"):
@@ -156,11 +156,4 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _ask(question: str, expected: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("Nobody is there to be asked.", remedy="Add --yes if it is meant.")
-    if input(question).strip() != expected:
-        raise UsageError("Nothing was removed.", remedy="Write the model's name exactly, or add --yes.")
 

@@ -15,6 +15,7 @@ from nightgate.errors import FileMissing, UsageError
 from nightgate.records import KEPT_BY, GateNumbers, RunRecord, data_of, gate_note, history, read_record
 from nightgate.reports.document import Document, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
+from nightgate.wording import agreed
 
 
 def add(commands: Commands) -> None:
@@ -66,7 +67,8 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
              "changes": [{"place": each.place, "before": each.before, "after": each.after} for each in changes], "then": again}
     rules = "1 rule is" if len(changes) == 1 else f"{len(changes)} rules are"
     told = f"{changed}\n{rules} widened by what run {record.run} saw."
-    if not arguments.again and not (sys.stdin.isatty() and not arguments.json and _wanted(f"{told} Run it again now? [y/N] ")):
+    offered = not arguments.again and sys.stdin.isatty() and not arguments.json
+    if not arguments.again and not (offered and agreed(f"{told} Run it again now?")):
         return Answer(value, f"{told} Run it again: {again}")
     overrides = [f"{key}={value}" for key, value in record.overrides.items()]
     return running.run(argparse.Namespace(models=[record.model], all=False, as_of=record.as_of, set=overrides, json=arguments.json,
@@ -117,10 +119,6 @@ def versions(arguments: argparse.Namespace, place: Settings) -> Answer:
     value = {"model": arguments.model, "accepted": accepted,
              "versions": [{"boundary": boundary, "sha256": sha256, "runs": runs} for (boundary, sha256), runs in used.items()]}
     return Answer(value, Document(arguments.model, f"{len(rows)} versions of contracts", parts))
-
-
-def _wanted(question: str) -> bool:
-    return input(question).strip().casefold() in ("y", "yes")
 
 
 def _stopped(record: RunRecord) -> GateNumbers:

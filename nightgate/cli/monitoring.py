@@ -9,7 +9,7 @@ from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import UsageError
 from nightgate.reports.document import Document, Facts, Part, Table
 from nightgate.settings import settings
-from nightgate.wording import counted, figure
+from nightgate.wording import counted, interval
 
 if TYPE_CHECKING:
     from nightgate.drift.comparing import Compared
@@ -62,7 +62,7 @@ def replay(arguments: argparse.Namespace) -> Answer:
     replayed = backtesting.backtest if arguments.drift is None else partial(backtesting.simulate, drift=arguments.drift)
     found = replayed(settings(), arguments.model, nights=arguments.nights, schedules=arguments.schedule or backtesting.SCHEDULES)
     rows = [[each.schedule, f"{each.retrainings}", f"{each.promotions}", f"{each.stops}", f"{len(each.alarms)}", f"{each.answers:,}",
-             "–" if each.loss is None else f"{figure(each.loss.value)} ({figure(each.loss.low)} to {figure(each.loss.high)})"]
+             "–" if each.loss is None else interval(each.loss)]
             for each in found.outcomes]
     columns = ["retrained", "retrainings", "promotions", "stops", "alarms", "answers", found.metric]
     noticed = [(each.schedule, told) for each in found.outcomes for told in (*each.alarms, *each.failed)]

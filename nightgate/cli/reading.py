@@ -9,10 +9,10 @@ from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, UsageError
-from nightgate.records import RunRecord, gate_note, history, read_record, run_numbers
+from nightgate.records import RunRecord, differing, gate_note, history, read_record, run_numbers
 from nightgate.reports.document import Callout, Document, Facts, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
-from nightgate.wording import counted
+from nightgate.wording import counted, interval
 
 
 def add(commands: Commands) -> None:
@@ -217,21 +217,17 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, st
 
 
 def _value(figures: Any, name: str) -> str:
-    from nightgate.reports.retraining import interval
-
     return interval(figures[name]) if name in figures else "–"
 
 
 def _differences(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, str]]:
     """Return what differs between two runs, as texts."""
-    sides = []
-    for record in (first, second):
-        told = {"snapshot": (record.dataset or {}).get("sha256", "–")[:12], "rows": str((record.dataset or {}).get("rows", "–")),
+    def told(record: RunRecord) -> dict[str, str]:
+        said = {"snapshot": (record.dataset or {}).get("sha256", "–")[:12], "rows": str((record.dataset or {}).get("rows", "–")),
                 "model": (record.model_sha256 or "–")[:12], "code": record.code,
                 "chosen": next((each.name for each in record.candidates if each.chosen), "–")}
-        told |= {f"contract {gate.boundary}": gate.sha256[:12] for gate in record.gates}
-        told |= {f"version of {name}": number for name, number in record.versions.items()}
-        told |= {f"definition {key}": value for key, value in _flat(record.definition)}
-        sides.append(told)
-    return {name: (sides[0].get(name, "–"), sides[1].get(name, "–")) for name in {**sides[0], **sides[1]}
-            if sides[0].get(name) != sides[1].get(name)}
+        said |= {f"contract {gate.boundary}": gate.sha256[:12] for gate in record.gates}
+        said |= {f"version of {name}": number for name, number in record.versions.items()}
+        said |= {f"definition {key}": value for key, value in _flat(record.definition)}
+        return said
+    return differing(told(first), told(second))

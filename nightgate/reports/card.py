@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from nightgate.records import RunRecord
 from nightgate.reports.document import Document, Facts, Heading, Paragraph, Part, Table
-from nightgate.reports.retraining import interval
+from nightgate.wording import interval
 
 
 def card(record: RunRecord) -> Document:

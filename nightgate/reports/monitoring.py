@@ -5,11 +5,11 @@ from functools import partial
 
 from nightgate.drift.performance import BLIND
 from nightgate.episodes import CLEAN, Watched
-from nightgate.monitoring import Monitored, told
+from nightgate.monitoring import Monitored
 from nightgate.reports.document import Callout, Document, Facts, Heading, Paragraph, Part, Plot, Series, Side
 from nightgate.reports.drift import distributions, table_of, verdict_of
 from nightgate.reports.html import html
-from nightgate.wording import figure
+from nightgate.wording import figure, interval
 
 HISTORY = 60
 """Nights that are drawn."""
@@ -54,8 +54,8 @@ def _performance(monitored: Monitored, nights: Sequence[Watched]) -> Iterator[Pa
     if done is None:
         return
     yield Heading("Performance")
-    realised = "not enough labels yet" if done.realised is None else told(done.realised)
-    yield Facts([("promised at training", f"{done.metric} {told(done.promised)}"),
+    realised = "not enough labels yet" if done.realised is None else interval(done.realised)
+    yield Facts([("promised at training", f"{done.metric} {interval(done.promised)}"),
                  ("realised", f"{realised}, {done.labelled:,} rows with labels"),
                  ("estimated", "cannot be told" if done.estimated is None else figure(done.estimated))])
     yield Paragraph(BLIND)

@@ -19,6 +19,7 @@ from nightgate.reports.document import (
     Table,
     Tone,
 )
+from nightgate.wording import interval
 
 TONES: Mapping[str, Tone] = {"promoted": "good", "kept": "neutral", "waiting": "neutral", "rejected": "neutral"}
 """Tone of each verdict; all others are bad."""
@@ -241,12 +242,6 @@ def _links(record: RunRecord, ui: str | None) -> Iterator[Part]:
         told.append(("report", record.report))
     told.append(("history", f"{ui}/runs/flow-run/{record.run_id}" if ui else "`nightgate up` shows it"))
     yield Facts(told)
-
-
-def interval(figure: Interval, *, sign: bool = False) -> str:
-    """Write a figure with its interval, as `0.912 [0.894, 0.930]`."""
-    value, low, high = (wording.figure(each, sign=sign) for each in (figure.value, figure.low, figure.high))
-    return f"{value} [{low}, {high}]"
 
 
 def _pairs(points: list[list[float]]) -> list[tuple[float, float]]:

@@ -71,12 +71,16 @@ class Access:
             self.keys = read_keys(self.path)
             self.stamp = stamp
 
+    def key_of(self, secret: str | None) -> Key | None:
+        """Return the key whose id stands in a text; whether its secret does is not asked."""
+        parts = (secret or "").split("_")
+        return self.keys.get(parts[1]) if len(parts) == 3 else None
+
     def allows(self, secret: str | None, model: str, *, now: float, clock: float) -> Key | Refusal:
         """Return the key that lets a request pass, or why none does. `now` is the wall clock, `clock` one that never goes back."""
         if not self.keys and self.stamp == (0, 0):
             return OPEN
-        parts = (secret or "").split("_")
-        key = self.keys.get(parts[1]) if len(parts) == 3 else None
+        key = self.key_of(secret)
         expected = key.sha256 if key is not None else "0" * 64
         if not hmac.compare_digest(hashlib.sha256((secret or "").encode("utf-8", "replace")).hexdigest(), expected) or key is None:
             return "unknown"
