@@ -19,11 +19,11 @@ from nightgate.datasets import ColumnType, Dataset
 from nightgate.definition.model import Definition, Task
 from nightgate.errors import UsageError
 from nightgate.guessing import Guesses, definition_text, guess
+from nightgate.schedules import today
 from nightgate.settings import Settings
 from nightgate.skeleton import write_schema
 from nightgate.splits import holdout_split
 from nightgate.tables import read_table
-from nightgate.windows import today
 
 SAMPLE_ROWS = 100_000
 """Rows from which is guessed."""

@@ -29,9 +29,9 @@ from nightgate.nights import night
 from nightgate.observing import Observed, taken_of
 from nightgate.records import Interval
 from nightgate.releases import champion_of
+from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
-from nightgate.windows import today
 
 SCHEDULES = ("never", "weekly", "nightly", "on drift")
 """When a model is retrained after its first night: the last one when monitoring asks for it."""

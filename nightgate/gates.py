@@ -12,9 +12,9 @@ from nightgate.datasets import Dataset
 from nightgate.errors import ContractBroken
 from nightgate.nights import Night
 from nightgate.records import GateNumbers, RunRecord, gate_note, read_record, run_numbers
+from nightgate.schedules import window_of
 from nightgate.spool import working_folder
 from nightgate.store import Store
-from nightgate.windows import window_of
 
 
 def pass_gate(night: Night, boundary: str, dataset: Dataset) -> GateResult:

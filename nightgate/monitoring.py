@@ -24,8 +24,8 @@ from nightgate.evaluation.metrics import Scored
 from nightgate.observing import AT, Observed, as_column, from_source, observed, with_predictions_of
 from nightgate.records import run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
+from nightgate.schedules import today
 from nightgate.settings import Settings
-from nightgate.windows import today
 from nightgate.wording import figure, interval
 
 PROFILE, PROMISE = "profile.json.gz", "promise.json"

@@ -22,10 +22,10 @@ from nightgate.drift.policy import PREDICTION
 from nightgate.drift.profile import Source
 from nightgate.drift.reference import WEEK
 from nightgate.releases import Manifest, read_manifest
+from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 from nightgate.tablefiles import ROW_GROUP
-from nightgate.windows import today
 from nightgate.wording import counted
 
 if TYPE_CHECKING:

@@ -26,12 +26,12 @@ from nightgate.definition.model import Definition
 from nightgate.errors import DataUnusable
 from nightgate.hashing import row_hashes
 from nightgate.privacy import masking_key, shielded
+from nightgate.schedules import Window, window_of
 from nightgate.settings import Settings
 from nightgate.sources import read_chunks
 from nightgate.sources.types import Guess, Reading, declared, fitted, learn, misfits, settle, tidy
 from nightgate.spool import MEMORY, Spool, working_folder
 from nightgate.tablefiles import ROW_GROUP, TableFile
-from nightgate.windows import Window, window_of
 from nightgate.wording import meant
 
 FOLDER = "snapshots"

@@ -17,10 +17,11 @@ from nightgate.episodes import Watched
 from nightgate.errors import ContractBroken
 from nightgate.monitoring import Monitored, monitor
 from nightgate.observing import Observed
-from nightgate.reports import monitoring as reports
+from nightgate.reports.html import html
+from nightgate.reports.monitoring import document
+from nightgate.schedules import today
 from nightgate.settings import Settings
 from nightgate.spool import working_folder
-from nightgate.windows import today
 
 TOLD = 10
 """Columns that an error names."""
@@ -48,7 +49,7 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
                     performance={} if monitored.performance is None else asdict(monitored.performance))
     key = episodes.report_key(model, str(as_of))
     night = replace(episodes.placed(night, before), report=settings.store.address(key))
-    settings.store.write(key, reports.page(monitored, night, before).encode())
+    settings.store.write(key, html(document(monitored, night, before)).encode())
     episodes.write(settings.store, night)
     return Look(monitored, gate, night, night.asks and not any(each.asks for each in known if each.as_of == night.as_of))
 

@@ -45,7 +45,7 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     from nightgate.contracts.suites import parse_suite
     from nightgate.contracts.writing import replace_suite
     from nightgate.definition.model import Definition
-    from nightgate.windows import window_of
+    from nightgate.schedules import window_of
 
     if not arguments.reason.strip():
         raise UsageError("--reason is needed: whoever reads the contract later wants to know why.",

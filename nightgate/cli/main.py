@@ -18,7 +18,6 @@ from nightgate.cli import (
     keeping,
     monitoring,
     operating,
-    quarantine,
     reading,
     running,
     serving,
@@ -27,7 +26,7 @@ from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
 from nightgate.store import jsonable
 
-PARTS = (authoring, gating, contracts, drilling, quarantine, running, reading, changing, keeping, operating, monitoring, serving)
+PARTS = (authoring, contracts, drilling, gating, running, reading, changing, keeping, operating, monitoring, serving)
 INTERRUPTED = 130
 """The exit code of a command that was ended by Ctrl-C, as shells have it."""
 

@@ -8,13 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nightgate.contracts.asking import answers_to
 from nightgate.contracts.conditions import identifier
 from nightgate.contracts.families import Family, family
 from nightgate.contracts.forms import Figures, Grouped, Quantiles, RowRule, Shape, Shares
 from nightgate.contracts.gate import CheckResult, form_of
 from nightgate.contracts.mistakes import FILE
-from nightgate.contracts.opening import Opened, opened
+from nightgate.contracts.opening import Opened, answers_to, opened
 from nightgate.contracts.suites import Check, Suite, known_expectations, number_of, read_suite
 from nightgate.contracts.values import at, bound_of, counted_from_night, is_in
 from nightgate.contracts.writing import as_text, outward

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nightgate.contracts.asking import answers_to
 from nightgate.contracts.conditions import identifier, literal
 from nightgate.contracts.forms import Finding, Grouped, RowRule, Rule, Shape
-from nightgate.contracts.opening import Opened, opened
+from nightgate.contracts.opening import Opened, answers_to, opened
 from nightgate.contracts.patterns import Endless, of_python
 from nightgate.contracts.rules import rule
 from nightgate.contracts.sentences import sentence

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nightgate.contracts.asking import answers_to
 from nightgate.contracts.conditions import literal
 from nightgate.contracts.forms import Grouped, Quantiles, RowRule, Shares
 from nightgate.contracts.gate import form_of
 from nightgate.contracts.limits import Limits
-from nightgate.contracts.opening import Opened, opened
+from nightgate.contracts.opening import Opened, answers_to, opened
 from nightgate.contracts.suites import Check, parse_suite
 from nightgate.contracts.writing import Expectation, expect, mostly, outward
 from nightgate.errors import DataUnusable

@@ -52,14 +52,6 @@ def _bounded(*allowed: Family, of: str = "{}") -> "Maker":
     return make
 
 
-def _null(check: Check, types: Types) -> Rule:
-    return RowRule(known(check), f"{identifier(check.columns[0])} IS NOT NULL")
-
-
-def _not_null(check: Check, types: Types) -> Rule:
-    return RowRule(known(check), f"{identifier(check.columns[0])} IS NULL", examples=False)
-
-
 def _regex(*, wanted: bool, many: str = "") -> "Maker":
     """Make a rule of one regular expression, or of a list of which `many` (any, all) must match."""
     def make(check: Check, types: Types) -> Rule | None:
@@ -229,11 +221,6 @@ def _shares(check: Check, types: Types) -> Rule | None:
                   float(arguments.get("tail_weight_holdout") or 0.0))
 
 
-def _query(check: Check, types: Types) -> Rule:
-    """Return the rule of `SELECT * FROM {batch} WHERE condition`: no row may be selected."""
-    return RowRule("", parse_condition(query_condition(check.arguments["unexpected_rows_query"])).sql)
-
-
 def _row_count(check: Check, types: Types) -> Rule:
     filtered, value = f" FILTER (WHERE {check.condition.sql})" if check.condition else "", check.arguments.get("value")
     figure = _with_bounds(f"count(*){filtered}", check, check.arguments.get("min_value", value), check.arguments.get("max_value", value))
@@ -254,8 +241,9 @@ _FORMS: Mapping[str, Maker] = {
     "expect_column_type_to_be": shapes.types,
     "expect_column_values_to_be_of_type": shapes.types,
     "expect_column_values_to_be_in_type_list": shapes.types,
-    "expect_column_values_to_not_be_null": _not_null,
-    "expect_column_values_to_be_null": _null,
+    "expect_column_values_to_not_be_null":
+        lambda check, types: RowRule(known(check), f"{identifier(check.columns[0])} IS NULL", examples=False),
+    "expect_column_values_to_be_null": lambda check, types: RowRule(known(check), f"{identifier(check.columns[0])} IS NOT NULL"),
     "expect_column_values_to_be_between": _bounded(*FAMILIES),
     "expect_column_values_to_be_in_set": _in_set,
     "expect_column_distinct_values_to_be_in_set": _in_set,
@@ -295,4 +283,5 @@ _FORMS: Mapping[str, Maker] = {
     "expect_column_proportion_of_non_null_values_to_be_between": _figure("count({}) / count(*)", *FAMILIES, counts="count(*)"),
     "expect_column_quantile_values_to_be_between": _quantiles,
     "expect_column_kl_divergence_to_be_less_than": _shares,
-    "unexpected_rows_expectation": _query}
+    "unexpected_rows_expectation":  # no row may be selected
+        lambda check, types: RowRule("", parse_condition(query_condition(check.arguments["unexpected_rows_query"])).sql)}

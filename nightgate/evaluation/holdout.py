@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from nightgate.decisions import BASELINE_LEVEL, Comparison, compare
 from nightgate.definition.model import Definition, Metric
-from nightgate.evaluation.curves import calibration_error, curves
 from nightgate.evaluation.metrics import Floats, Scored, blocks_of, measure
-from nightgate.evaluation.parts import Importance, Slice, importances, slices
+from nightgate.evaluation.parts import Importance, Slice, calibration_error, curves, importances, slices
 from nightgate.prediction import CHANGE, predict
 from nightgate.records import Interval
 from nightgate.splits import Split

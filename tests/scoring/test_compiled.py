@@ -41,7 +41,7 @@ from nightgate.scoring import rows as writing
 from nightgate.scoring.blocks import BlockScorer, Texts
 from nightgate.scoring.compiling import compiled
 from nightgate.scoring.form import Form, read, written
-from nightgate.scoring.parity import TOLERANCE
+from nightgate.scoring.releasing import TOLERANCE
 from nightgate.scoring.rows import row_scorer
 from nightgate.scoring.transforming import Column, NotCompiled, Ops
 from nightgate.scoring.trees import widened
