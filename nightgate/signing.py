@@ -7,12 +7,11 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from nightgate.errors import FileMissing, NotVerified, StoreError, UsageError
 from nightgate.settings import Settings
 
-K = TypeVar("K")
 PREFIX = b"nightgate release "
 """Begins what is signed, so that a signature stands for a release and for nothing else."""
 
@@ -42,7 +41,7 @@ def signature(settings: Settings, digest: str) -> bytes | None:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     key = _read(settings.signing_key, "NIGHTGATE_SIGNING_KEY", partial(load_pem_private_key, password=None), Ed25519PrivateKey)
-    return None if key is None else key.sign(PREFIX + digest.encode())
+    return None if key is None else bytes(key.sign(PREFIX + digest.encode()))
 
 
 def check_signature(settings: Settings, digest: str, place: str, what: str) -> None:
@@ -64,8 +63,8 @@ def check_signature(settings: Settings, digest: str, place: str, what: str) -> N
                           remedy="Find out who wrote it; serve another version meanwhile.") from None
 
 
-def _read(path: Path, variable: str, load: Callable[[bytes], object], kind: type[K]) -> K | None:
-    """Return the key of a file; None where there is none and nobody named one."""
+def _read(path: Path, variable: str, load: Callable[[bytes], object], kind: Any) -> Any:
+    """Return the key of a file, of a kind; None where there is none and nobody named one."""
     try:
         key = load(path.read_bytes())
     except FileNotFoundError:
