@@ -22,7 +22,7 @@ from nightgate.serving.description import PAGE, openapi
 from nightgate.serving.door import RefusedError, Row
 from nightgate.serving.following import Following
 from nightgate.serving.live import Live
-from nightgate.serving.messages import Receive, Send, body_of, refusal, secret_of, send_answer
+from nightgate.serving.messages import DESCRIBED, Receive, Send, body_of, described, refusal, secret_of, send_answer
 from nightgate.serving.metrics import Metrics
 from nightgate.settings import Settings
 
@@ -239,14 +239,14 @@ class Service:
         """Answer a request in another protocol's form."""
         begin = time.perf_counter()
         key = self._allowed(headers, model)
-        body = await body_of(headers, receive)
+        body = await body_of(headers, receive, binary=protocol == "inference" and DESCRIBED in headers)
         live, role = self._chosen(model)
         named = None
         try:
             if protocol == "mlflow":
                 plain_rows = protocols.mlflow_rows(body)
             else:
-                plain_rows, named = protocols.inference_rows(body, live.raw)
+                plain_rows, named = protocols.inference_rows(body, live.raw, described=described(headers))
             answer = await self._answered(live, role, await asyncio.to_thread(live.door.checked, plain_rows))
             self._log(answer, key.consumer, json.dumps({"rows": live.door.sent(answer.rows)}).encode())
         except RefusedError as refused:

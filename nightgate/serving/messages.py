@@ -9,6 +9,7 @@ from nightgate.serving.door import LARGEST_BODY, RefusedError, plain
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
+DESCRIBED = b"inference-header-content-length"
 HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
 
@@ -21,10 +22,18 @@ def secret_of(headers: Mapping[bytes, bytes]) -> str | None:
     return None if other is None else other.decode("latin-1").strip()
 
 
-async def body_of(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    """Read the body of a JSON request. Raises RefusedError for another kind of content, and where it is too long."""
+def described(headers: Mapping[bytes, bytes]) -> int | None:
+    """Return the length of the JSON before tensors in binary form; None where all is JSON."""
+    length = headers.get(DESCRIBED)
+    if length is not None and not length.isdigit():
+        raise RefusedError(["Inference-Header-Content-Length is no length"])
+    return None if length is None else int(length)
+
+
+async def body_of(headers: Mapping[bytes, bytes], receive: Receive, *, binary: bool = False) -> bytes:
+    """Read the body of a request. Raises RefusedError for content that is not JSON, but for `binary`, and where it is too long."""
     kind = headers.get(b"content-type", b"application/json")
-    if kind != b"application/json":
+    if kind != b"application/json" and not binary:
         _refuse_content(kind.decode("latin-1").lower())
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise RefusedError(["compressed bodies are not read"], 415)
