@@ -79,7 +79,7 @@ def learn(arguments: argparse.Namespace, place: Settings) -> Answer:
     """Infer the contracts of raw data and features from the nights that passed; what a person wrote or accepted stays."""
     from nightgate.contracts.writing import as_text, replace_suite
     from nightgate.definition.loading import definition_path, load_definition
-    from nightgate.learning import learn as learn_from_nights
+    from nightgate.relearning import learn as learn_from_nights
 
     model = arguments.model
     definition = load_definition(definition_path(place.models, model))

@@ -4,7 +4,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands
@@ -164,6 +164,7 @@ def _status(place: Settings, name: str) -> dict[str, Any]:
     from nightgate.definition.loading import definition_path, load_definition
     from nightgate.releases import champion_of
     from nightgate.runs import holder_of
+    from nightgate.schedules import due
 
     definition = load_definition(definition_path(place.models, name))
     numbers = run_numbers(place.store, name)
@@ -171,15 +172,7 @@ def _status(place: Settings, name: str) -> dict[str, Any]:
     return {"model": name, "champion": champion_of(place, name), "running": None if held is None else held[0],
             "last_run": read_record(place.store, name).as_json() if numbers else None,
             "schedule": definition.schedule.model_dump(mode="json"),
-            "next_run": _next(definition.schedule.cron, definition.schedule.timezone)}
-
-
-def _next(cron: str, timezone: str) -> str:
-    from zoneinfo import ZoneInfo
-
-    from croniter import croniter
-
-    return str(croniter(cron, datetime.now(ZoneInfo(timezone))).get_next(datetime).isoformat(timespec="minutes"))
+            "next_run": next(due(definition.schedule, datetime.now(UTC), datetime.max.replace(tzinfo=UTC))).isoformat(timespec="minutes")}
 
 
 def known(model: str) -> Settings:
