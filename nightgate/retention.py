@@ -27,7 +27,7 @@ class Removed:
 
     key: str
     why: str
-    size: int
+    bytes: int
 
 
 def clean(settings: Settings, *, dry_run: bool) -> list[Removed]:

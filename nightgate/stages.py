@@ -7,18 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from nightgate import decisions, features, leakage, monitoring, registry, releases, runs, snapshots
 from nightgate.contracts.suites import read_suite
-from nightgate.datasets import ROW, Column, Dataset
+from nightgate.datasets import Column, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition
 from nightgate.drift.performance import promise
 from nightgate.errors import DataUnusable, FileMissing, LeakFound, ModelBusy
-from nightgate.evaluation.holdout import Rival, metrics_row, predictions_of, predictions_table
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
+from nightgate.evaluation.holdout import metrics_row, predictions_of, predictions_table, rival_of
 from nightgate.evaluation.metrics import Scored
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
@@ -124,7 +122,8 @@ def evaluate(night: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[
         trained = {name: _trained(night, name) for name in names}
         best = choose([each for name, each in trained.items() if name != BASELINE], night.definition)
         threshold = choose_threshold(best, table, night.definition)
-        rival, unscored = _rival(night, snapshot, table)
+        every = Dataset.from_json(night.notes()["engineer"]["dataset"])
+        rival, unscored = rival_of(night.settings, night.definition, snapshot, table, every)
         result = evaluate_holdout(night.definition, table, split, challenger=best.pipeline,
                                   baseline=trained[BASELINE].pipeline, threshold=threshold, rival=rival, unscored=unscored)
         best_figure = (result.metrics["challenger"] or {})[night.definition.metric]
@@ -269,38 +268,6 @@ def _trained(night: Night, name: str) -> Trained:
         raise FileMissing(f"Candidate {name} of {night.run.model} run {night.run.run} is not there.",
                           remedy=f"`nightgate run {night.run.model}` trains it again.")
     return trained
-
-
-def _rival(night: Night, snapshot: Dataset, table: Table) -> tuple[Rival | None, str]:
-    """Return the champion with its own features of the table's rows, or why there is none."""
-    champion = releases.champion_of(night.settings, night.run.model)
-    if champion is None:
-        return None, ""
-    served = releases.read_release(night.settings, night.run.model, champion, only=(releases.PIPELINE, releases.ROWS))
-    definition = Definition.model_validate_json(served.manifest.definition)
-    if definition.task != night.definition.task or definition.target != night.definition.target:
-        return None, f"It predicts {definition.target} as {definition.task}, the definition now says otherwise."
-    missing = sorted({*served.manifest.raw} - {*snapshot.names})
-    if missing:
-        return None, f"It needs {', '.join(missing[:5])}, which today's data no longer have."
-    frame = read_table(features.engineer(definition, night.settings, snapshot), definition).frame
-    missing = sorted({*served.manifest.inputs} - {*map(str, frame.columns)})
-    if missing:
-        return None, f"Its feature {', '.join(missing[:5])} is made no more."
-    rows = _places(night, table)
-    return Rival(champion, served.pipeline, frame if rows is None else frame.iloc[rows], served.manifest.decides_at,
-                 served.training_rows), ""
-
-
-def _places(night: Night, table: Table) -> NDArray[np.int64] | None:
-    """Return where the table's rows stand in the snapshot; None where the features' gate has set none aside."""
-    every = Dataset.from_json(night.notes()["engineer"]["dataset"])
-    if every.rows == len(table.rows):
-        return None
-    with night.settings.store.local_copy(every.uri) as path:
-        rows = pq.read_table(path, columns=[ROW])[ROW].to_numpy()
-    order = np.argsort(rows)
-    return np.asarray(order[np.searchsorted(rows[order], table.rows)])
 
 
 def _before(night: Night) -> Sequence[float]:

@@ -64,7 +64,7 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     changed = _difference(before, after, path.name, f"{path.name}, accepted")
     again = f"nightgate run {record.model} --as-of {record.as_of}"
     value = {"model": record.model, "run": record.run, "boundary": gate.boundary, "reason": reason.why, "by": reason.by,
-             "changes": [{"place": each.place, "before": each.before, "after": each.after} for each in changes], "then": again}
+             "changes": changes, "then": again}
     rules = "1 rule is" if len(changes) == 1 else f"{len(changes)} rules are"
     told = f"{changed}\n{rules} widened by what run {record.run} saw."
     offered = not arguments.again and sys.stdin.isatty() and not arguments.json

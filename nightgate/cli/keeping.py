@@ -30,13 +30,11 @@ def clean(arguments: argparse.Namespace) -> Answer:
     from nightgate import retention
 
     found = retention.clean(settings(), dry_run=arguments.dry_run)
-    size = sum(each.size for each in found)
-    rows = [[each.key, each.why, f"{each.size:,}"] for each in found]
+    size = sum(each.bytes for each in found)
+    rows = [[each.key, each.why, f"{each.bytes:,}"] for each in found]
     parts: list[Part] = [Table(["what", "why", "bytes"], rows, frozenset({"bytes"}))] if rows else []
     told = f"{counted(len(found), 'thing')}, {size / 2**20:,.1f} MiB {'would go' if arguments.dry_run else 'removed'}"
-    value = {"dry_run": arguments.dry_run, "bytes": size,
-             "removed": [{"key": each.key, "why": each.why, "bytes": each.size} for each in found]}
-    return Answer(value, Document("Clean", told, parts))
+    return Answer({"dry_run": arguments.dry_run, "bytes": size, "removed": found}, Document("Clean", told, parts))
 
 
 def watch(arguments: argparse.Namespace) -> Answer:
@@ -91,6 +89,5 @@ def doctor(_: argparse.Namespace) -> Answer:
                   for name in mend(place)["mended"]]
     left = sum(not each.mended for each in found)
     parts = [Paragraph(f"{'mended' if each.mended else 'LEFT'}  {each.model or 'installation'}: {each.told}") for each in found]
-    value = {"findings": [{"model": each.model, "told": each.told, "mended": each.mended} for each in found], "left": left}
     told = "nothing was wrong" if not found else f"{len(found) - left} mended, {left} left to you"
-    return Answer(value, Document("Doctor", told, parts), 1 if left else 0)
+    return Answer({"findings": found, "left": left}, Document("Doctor", told, parts), 1 if left else 0)

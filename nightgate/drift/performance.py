@@ -181,11 +181,11 @@ class Performance:
     lost: bool
 
 
-def perform(made: Promise, prediction: Floats, labelled: Scored | None, *, seed: int = 0) -> Performance:
+def perform(made: Promise, prediction: Floats, labelled: Scored | None) -> Performance:
     """Return how a model does in a window: estimated for all its predictions, realised for those with labels."""
     realised, rows = None, 0 if labelled is None else len(labelled.target)
     if labelled is not None and rows >= FEWEST:
-        realised = measure(labelled, seed).get(made.metric)
+        realised = measure(labelled, 0).get(made.metric)
     lost = realised is not None and (realised.low > made.promised.high if made.metric in LOWER_IS_BETTER
                                      else realised.high < made.promised.low)
     return Performance(made.metric, made.promised, estimate(made, prediction), realised, rows, len(prediction), lost)
