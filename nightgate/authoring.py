@@ -65,7 +65,8 @@ class Made:
 def make(settings: Settings, wanted: Wanted) -> Made:
     """Write a model's definition and contracts. Raises UsageError when the model exists or an argument is wrong, and what
     reading the data raises; nothing is written then."""
-    provisional = _provisional(wanted)
+    provisional = _validated({"name": wanted.name, "task": "regression", "target": wanted.target, "entity": list(wanted.entity),
+                              "time": wanted.time, "source": wanted.source, "privacy": wanted.privacy})  # good enough to collect by
     path, contracts = _places(settings, wanted.name)
     with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:  # what is collected here belongs to no run
         made, texts = _made(replace(settings, store_url=folder), wanted, provisional, path, contracts)
@@ -76,12 +77,12 @@ def make(settings: Settings, wanted: Wanted) -> Made:
 
 def _made(settings: Settings, wanted: Wanted, provisional: Definition, path: Path, contracts: list[Path]) -> tuple[Made, list[str]]:
     """Return what was made, and the texts of the definition and the contracts."""
-    collected = _collect(settings, provisional)
+    collected = snapshots.collect(provisional, settings, as_of=today(provisional))
     guesses = _guess(settings, wanted, collected.dataset)
     salt = hashlib.sha256(f"{wanted.name} {wanted.target}".encode()).hexdigest()[:8]
     definition = _defined(wanted, guesses, salt)
     if (definition.time, definition.entity) != (wanted.time, wanted.entity):
-        collected = _collect(settings, definition)
+        collected = snapshots.collect(definition, settings, as_of=today(definition))
     snapshot = collected.dataset
     guesses = _without_leaks(settings, definition, snapshot, guesses)
     definition = _defined(wanted, guesses, salt)
@@ -108,12 +109,6 @@ def _places(settings: Settings, name: str) -> tuple[Path, list[Path]]:
     return path, contracts
 
 
-def _provisional(wanted: Wanted) -> Definition:
-    """Return a definition that is good enough to collect by."""
-    return _validated({"name": wanted.name, "task": "regression", "target": wanted.target, "entity": list(wanted.entity),
-                       "time": wanted.time, "source": wanted.source, "privacy": wanted.privacy})
-
-
 def _defined(wanted: Wanted, guesses: Guesses, salt: str) -> Definition:
     return _validated({"name": wanted.name, "task": guesses.task, "target": wanted.target, "positive": guesses.positive,
                        "entity": list(guesses.entity), "time": guesses.time, "source": wanted.source, "privacy": wanted.privacy,
@@ -127,10 +122,6 @@ def _validated(values: dict[str, Any]) -> Definition:
         first = error.errors()[0]
         raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.",
                          remedy="A model's name has small letters, digits and _, and starts with a letter.") from None
-
-
-def _collect(settings: Settings, definition: Definition) -> snapshots.Snapshot:
-    return snapshots.collect(definition, settings, as_of=today(definition))
 
 
 def _guess(settings: Settings, wanted: Wanted, snapshot: Dataset) -> Guesses:

@@ -15,6 +15,7 @@ from nightgate.datasets import ColumnType
 from nightgate.definition.model import Task
 from nightgate.errors import DataUnusable, UsageError
 from nightgate.sources.types import Reading, fitted
+from nightgate.wording import named
 
 KEY_NAME = re.compile(r"(?:^|[_\s.-])(?:id|key|uuid|guid|no|nr|number)$|^id(?:[_\s.-]|$)", re.IGNORECASE)
 CAMEL_KEY = re.compile(r"[a-z](?:ID|Id|Key)$")
@@ -52,7 +53,7 @@ def guess(table: pa.Table, types: dict[str, ColumnType], *, target: str, entity:
     DataUnusable for a target that cannot be learnt."""
     for name in (target, *entity, *([time] if time else [])):
         if name not in types:
-            raise UsageError(f"There is no column `{name}`; the data have {_listed(types)}.",
+            raise UsageError(f"There is no column `{name}`; the data have {named(types, 20)}.",
                              remedy="Names count letter by letter.")
     told: dict[str, str] = {}
     task = task or _task(table, target, types[target], told)
@@ -165,11 +166,6 @@ def _distinct(table: pa.Table, name: str) -> int:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _listed(names: Any) -> str:
-    shown = list(names)[:20]
-    return ", ".join(f"`{name}`" for name in shown) + (" …" if len(names) > 20 else "")
 
 
 def definition_text(name: str, source: dict[str, str | bool], target: str, guesses: Guesses, *, salt: str,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from nightgate import keyfiles
 from nightgate.errors import DataUnusable, StoreError
 from nightgate.settings import Settings
+from nightgate.wording import named
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +40,7 @@ def shielded(chunk: "pa.Table", privacy: "Privacy", key: bytes) -> "pa.Table":
 
     absent = [name for name in (*privacy.drop, *privacy.mask) if name not in chunk.column_names]
     if absent:
-        raise DataUnusable(f"The data lack {_listed(absent)}, named under [privacy]: under another name such a "
+        raise DataUnusable(f"The data lack {named(absent)}, named under [privacy]: under another name such a "
                            "column would be stored as it is.",
                            remedy="Mend the source, or correct [privacy] to the new names.")
     for name in privacy.mask:
@@ -54,10 +55,6 @@ def _as_text(array: "pa.Array") -> "pa.DictionaryArray":
     import pyarrow as pa
 
     return array if pa.types.is_dictionary(array.type) else array.cast(pa.string()).dictionary_encode()
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def masking_key(settings: Settings, model: str) -> bytes:

@@ -45,12 +45,16 @@ def record(settings: Settings, entry: Entry) -> None:
 
     Raises StoreError when the registry cannot be used or belongs to a newer MLflow.
     """
+    from mlflow.exceptions import MlflowException
+
     with _client(settings) as client:
         experiment = _experiment(client, settings, entry.model)
         if _version_of(client, entry.model, entry.run) is not None:
             return
         run_id = _mlflow_run(client, experiment, entry)
-        _ensure_model(client, entry.model)
+        if not _has_model(client, entry.model):
+            with contextlib.suppress(MlflowException):  # another process was quicker
+                client.create_registered_model(entry.model)
         version = client.create_model_version(entry.model, source=entry.release, run_id=run_id,
                                               tags={RUN: str(entry.run), **entry.tags})
         client.set_registered_model_alias(entry.model, "challenger", version.version)
@@ -151,14 +155,6 @@ def _experiment(client: "MlflowClient", settings: Settings, model: str) -> str:
         if found is None:
             raise
         return str(found.experiment_id)
-
-
-def _ensure_model(client: "MlflowClient", model: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    if not _has_model(client, model):
-        with contextlib.suppress(MlflowException):  # another process was quicker
-            client.create_registered_model(model)
 
 
 def _has_model(client: "MlflowClient", model: str) -> bool:

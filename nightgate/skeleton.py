@@ -4,7 +4,6 @@ import difflib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from nightgate.definition.model import Definition
@@ -66,12 +65,9 @@ def _skeleton() -> dict[str, Path]:
     found = {name: root / source for name, source in FILES.items()}
     for part in PARTS:
         place = "tests" if part == "tests/project" else part
-        found |= {f"{place}/{path.relative_to(root / part).as_posix()}": path for path in _files(root / part)}
+        found |= {f"{place}/{inside.as_posix()}": path for path in sorted((root / part).rglob("*"))
+                  if path.is_file() and not {*(inside := path.relative_to(root / part)).parts} & {*HIDDEN}}
     return found
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not set(path.relative_to(folder).parts) & set(HIDDEN))
 
 
 def _text(path: Path) -> str:

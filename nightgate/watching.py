@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from nightgate import episodes
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.inference import drift_contract
-from nightgate.contracts.suites import Suite, parse_suite, read_suite
+from nightgate.contracts.suites import parse_suite, read_suite
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift.policy import TableDrift
 from nightgate.episodes import Watched
@@ -56,21 +56,18 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
 
 def gate_drift(settings: Settings, model: str, found: TableDrift) -> GateResult:
     """Check the drift contract on the drift table, a row a column; the default one where the model has none."""
+    own = settings.contracts_of(model) / "drift.json"
+    suite = read_suite(own) if own.exists() else parse_suite(drift_contract(model), place="the default contract of drift")
     with working_folder(settings.store) as folder:
         path = folder / "drift.parquet"
         rows = [{"column": each.column, "verdict": each.verdict, "distance": each.distance, "limit": each.limit,
                  "importance": each.weight, "why": each.why} for each in found.ranked]
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
-        return check(_contract(settings, model), path, boundary="drift", identity="column")
+        return check(suite, path, boundary="drift", identity="column")
 
 
 SCHEMA = pa.schema({"column": pa.string(), "verdict": pa.string(), "distance": pa.float64(), "limit": pa.float64(),
                     "importance": pa.float64(), "why": pa.string()})
-
-
-def _contract(settings: Settings, model: str) -> Suite:
-    path = settings.contracts_of(model) / "drift.json"
-    return read_suite(path) if path.exists() else parse_suite(drift_contract(model), place="the default contract of drift")
 
 
 def let_pass(found: Look) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from nightgate.errors import UsageError
@@ -24,6 +24,12 @@ def figure(value: float, *, sign: bool = False) -> str:
 def counted(count: int, thing: str) -> str:
     """Write a number of things, `1 row` or `1,200 rows`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def named(names: Collection[str], most: int = 5) -> str:
+    """List names, each as code, at most so many of them."""
+    shown = ", ".join(f"`{name}`" for name in [*names][:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def meant(word: str, known: Iterable[str]) -> str:

@@ -42,15 +42,16 @@ def add(commands: Commands) -> None:
 
 def drift(arguments: argparse.Namespace) -> Answer:
     """Compare, and answer 3 when a column raises an alarm."""
-    from nightgate.reports.drift import shown
+    from nightgate.reports.drift import table_of, verdict_of
 
     reference, compared = _of_model(arguments) if len(arguments.data) == 1 else _of_files(arguments)
     found = [each.found for each in compared]
     alarms = sum(each.alarm for each in found)
     if arguments.html is not None:
         _write(arguments.html, reference, compared)
+    parts = [part for each in found for part in (verdict_of(each), table_of(each))]
     return Answer({"files": [each.as_json() for each in found]},
-                  Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", shown(found)), 3 if alarms else 0)
+                  Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", parts), 3 if alarms else 0)
 
 
 def replay(arguments: argparse.Namespace) -> Answer:

@@ -16,7 +16,7 @@ from nightgate.contracts.conditions import identifier, literal
 from nightgate.contracts.families import family
 from nightgate.contracts.forms import RowRule
 from nightgate.contracts.opening import Opened
-from nightgate.contracts.rules import RE2_CANNOT, as_re2
+from nightgate.contracts.rules import RE2_CANNOT, as_re2, patterns_of
 from nightgate.contracts.suites import Check
 from nightgate.contracts.values import known
 
@@ -53,7 +53,7 @@ def of_python(check: Check, data: Opened) -> RowRule | None:
 
     Raises Endless.
     """
-    column, patterns = check.columns[0], check.arguments.get("regex_list") or [check.arguments["regex"]]
+    column, patterns = check.columns[0], patterns_of(check)
     if family(data.types[column]) not in ("text", "integer") or all(_is_sql(pattern, column, data) for pattern in patterns):
         return None
     sql = f"CAST({identifier(column)} AS VARCHAR)"
@@ -92,8 +92,7 @@ def demand_end(check: Check, values: Sequence[Any]) -> None:
     if "json_schema" in check.arguments:
         _run(_SCHEMA, [check.arguments["json_schema"], [str(value) for value in values]])
     elif "regex" in check.type:
-        patterns = check.arguments.get("regex_list") or [check.arguments["regex"]]
-        _run(_MATCHING, [patterns, [str(value) for value in values], False])
+        _run(_MATCHING, [patterns_of(check), [str(value) for value in values], False])
 
 
 def _run(program: str, given: Any) -> str:

@@ -52,19 +52,26 @@ def _bounded(*allowed: Family, of: str = "{}") -> "Maker":
     return make
 
 
-def _regex(*, wanted: bool, many: str = "") -> "Maker":
-    """Make a rule of one regular expression, or of a list of which `many` (any, all) must match."""
-    def make(check: Check, types: Types) -> Rule | None:
-        patterns = check.arguments["regex_list"] if many else [check.arguments["regex"]]
-        name = check.columns[0]
-        kind = family(types[name]) if name in types else "text"
-        if any(RE2_CANNOT.search(pattern) for pattern in patterns) or kind not in ("text", "integer"):
-            return None
-        sql = identifier(name) if kind == "text" else f"CAST({identifier(name)} AS VARCHAR)"
-        tests = [f"regexp_matches({sql}, {literal(as_re2(pattern))})" for pattern in patterns]
-        whole = (" AND " if check.arguments.get("match_on") == "all" else " OR ").join(tests)
-        return RowRule(known(check, name), f"NOT ({whole})" if wanted else whole, by_value="" if check.condition else identifier(name))
-    return make
+def _regex(check: Check, types: Types) -> Rule | None:
+    """Make a rule of one regular expression, or of a list of which any or all must match."""
+    patterns, name = patterns_of(check), check.columns[0]
+    kind = family(types[name]) if name in types else "text"
+    if any(RE2_CANNOT.search(pattern) for pattern in patterns) or kind not in ("text", "integer"):
+        return None
+    sql = identifier(name) if kind == "text" else f"CAST({identifier(name)} AS VARCHAR)"
+    matching = _matching(check, [f"regexp_matches({sql}, {literal(as_re2(pattern))})" for pattern in patterns])
+    return RowRule(known(check, name), matching, by_value="" if check.condition else identifier(name))
+
+
+def patterns_of(check: Check) -> Sequence[str]:
+    found: Sequence[str] = check.arguments.get("regex_list") or [check.arguments["regex"]]
+    return found
+
+
+def _matching(check: Check, tests: Sequence[str]) -> str:
+    """Return that a value is against a rule of patterns, from tests of each of them."""
+    whole = (" AND " if check.arguments.get("match_on") == "all" else " OR ").join(tests)
+    return whole if "not_match" in check.type else f"NOT ({whole})"
 
 
 def as_re2(pattern: str) -> str:
@@ -73,15 +80,11 @@ def as_re2(pattern: str) -> str:
                   r"\z" if match[1] == r"\Z" else match[1], pattern, flags=re.DOTALL)
 
 
-def _like(*, wanted: bool) -> "Maker":
-    def make(check: Check, types: Types) -> Rule:
-        sql, _ = value_of(check, types, "text")
-        patterns = check.arguments.get("like_pattern_list") or [check.arguments["like_pattern"]]
-        escape = f" ESCAPE {literal(check.arguments['escape'])}" if check.arguments.get("escape") else ""
-        whole = (" AND " if check.arguments.get("match_on") == "all" else " OR ").join(
-            f"{sql} LIKE {literal(pattern)}{escape}" for pattern in patterns)
-        return RowRule(known(check, check.columns[0]), f"NOT ({whole})" if wanted else whole)
-    return make
+def _like(check: Check, types: Types) -> Rule:
+    sql, _ = value_of(check, types, "text")
+    patterns = check.arguments.get("like_pattern_list") or [check.arguments["like_pattern"]]
+    escape = f" ESCAPE {literal(check.arguments['escape'])}" if check.arguments.get("escape") else ""
+    return RowRule(known(check, check.columns[0]), _matching(check, [f"{sql} LIKE {literal(pattern)}{escape}" for pattern in patterns]))
 
 
 def _applying(check: Check, default: str) -> str:
@@ -186,17 +189,15 @@ def _distinct(sql: str, applies: str, what: str = "count(*)") -> str:
     return f"(SELECT {what} FROM (SELECT count(*) AS n FROM data WHERE {applies} GROUP BY {sql}))"
 
 
-def _holding(*, equal: bool) -> "Maker":
-    """Make the rule that every value of a set occurs, and no other if `equal`."""
-    def make(check: Check, types: Types) -> Rule:
-        sql, kind = value_of(check, types, *FAMILIES)
-        applies, wanted = known(check, check.columns[0]), check.arguments["value_set"]
-        inside = is_in(sql, wanted, kind)
-        strange = {str(value) for value in wanted if not members([value], kind)}  # never there
-        figures = [Figure(_distinct(sql, f"{applies} AND {inside}"), len(members(wanted, kind)) + len(strange), None)]
-        figures += [Figure(f"count_if({applies} AND NOT ({inside}))", None, 0)] if equal else []
-        return Figures(tuple(figures), f"count_if({applies})", of_values=False)
-    return make
+def _holding(check: Check, types: Types) -> Rule:
+    """Make the rule that every value of a set occurs, and no other where the sets are to be equal."""
+    sql, kind = value_of(check, types, *FAMILIES)
+    applies, wanted = known(check, check.columns[0]), check.arguments["value_set"]
+    inside = is_in(sql, wanted, kind)
+    strange = {str(value) for value in wanted if not members([value], kind)}  # never there
+    figures = [Figure(_distinct(sql, f"{applies} AND {inside}"), len(members(wanted, kind)) + len(strange), None)]
+    figures += [Figure(f"count_if({applies} AND NOT ({inside}))", None, 0)] if "equal" in check.type else []
+    return Figures(tuple(figures), f"count_if({applies})", of_values=False)
 
 
 def _quantiles(check: Check, types: Types) -> Rule | None:
@@ -247,21 +248,15 @@ _FORMS: Mapping[str, Maker] = {
     "expect_column_values_to_be_between": _bounded(*FAMILIES),
     "expect_column_values_to_be_in_set": _in_set,
     "expect_column_distinct_values_to_be_in_set": _in_set,
-    "expect_column_distinct_values_to_contain_set": _holding(equal=False),
-    "expect_column_distinct_values_to_equal_set": _holding(equal=True),
+    "expect_column_distinct_values_to_contain_set": _holding,
+    "expect_column_distinct_values_to_equal_set": _holding,
     "expect_column_values_to_not_be_in_set":
         _rows(*FAMILIES, against=lambda sql, kind, arguments: is_in(sql, arguments["value_set"], kind)),
     "expect_column_value_lengths_to_be_between": _bounded("text", of="length({})"),
     "expect_column_value_lengths_to_equal":
         _rows("text", against=lambda sql, kind, arguments: f"length({sql}) <> {literal(arguments['value'])}"),
-    "expect_column_values_to_match_regex": _regex(wanted=True),
-    "expect_column_values_to_not_match_regex": _regex(wanted=False),
-    "expect_column_values_to_match_regex_list": _regex(wanted=True, many="any"),
-    "expect_column_values_to_not_match_regex_list": _regex(wanted=False, many="any"),
-    "expect_column_values_to_match_like_pattern": _like(wanted=True),
-    "expect_column_values_to_not_match_like_pattern": _like(wanted=False),
-    "expect_column_values_to_match_like_pattern_list": _like(wanted=True),
-    "expect_column_values_to_not_match_like_pattern_list": _like(wanted=False),
+    **{f"expect_column_values_to_{verb}_{what}": make for verb in ("match", "not_match")
+       for what, make in (("regex", _regex), ("regex_list", _regex), ("like_pattern", _like), ("like_pattern_list", _like))},
     "expect_column_values_to_be_unique": _unique,
     "expect_compound_columns_to_be_unique": _unique,
     "expect_column_pair_values_a_to_be_greater_than_b":

@@ -1,6 +1,6 @@
 """What a report shows beside the figures: where a model is weak, what it leans on, and the curves of its predictions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,8 +55,7 @@ def slices(scored: Scored, columns: "pd.DataFrame", metric: Metric, seed: int) -
     if len(figures) < 2:
         return found
     worst = max(figures) if metric in LOWER_IS_BETTER else min(figures)
-    return [Slice(each.column, each.value, each.rows, each.figure, each.figure is not None and each.figure.value == worst)
-            for each in found]
+    return [replace(each, worst=each.figure is not None and each.figure.value == worst) for each in found]
 
 
 def _labels(column: "pd.Series") -> "pd.Series":
