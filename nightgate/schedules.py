@@ -71,8 +71,8 @@ class Window:
 def window_of(definition: Definition, as_of: date) -> Window:
     """Return the window that ends at the as-of date, 00:00."""
     end = datetime.combine(as_of, time())
-    length = definition.window_length
-    return Window(None if length is None else end - length, end)
+    days = definition.window.days
+    return Window(None if days is None else end - timedelta(days=days), end)
 
 
 def today(definition: Definition) -> date:

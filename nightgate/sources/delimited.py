@@ -11,9 +11,9 @@ import itertools
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -32,7 +32,10 @@ FREE_UNPACKED = 1 << 26
 MOST_TIMES = 200
 """Beyond 64 MB, a file may unpack to at most 200 times its size: real tables reach 5 to 50, bombs 1,000 and more."""
 
-MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip"}
+ZIP = b"PK\x03\x04"
+MAGIC: Mapping[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"\x28\xb5\x2f\xfd": lambda stream: pa.CompressedInputStream(stream, "zstd")}
+"""What compressed files begin with, and what opens them."""
 
 
 def read_delimited(stream: IO[bytes], place: str, source: Source) -> Iterator[pa.Table]:
@@ -200,26 +203,13 @@ def _size(stream: IO[bytes]) -> int:
 def _unpacked(stream: IO[bytes], place: str) -> IO[bytes]:
     magic = stream.read(6)
     stream.seek(0)
-    match next((kind for start, kind in MAGIC.items() if magic.startswith(start)), None):
-        case "gzip":
-            return gzip.GzipFile(fileobj=stream)  # type: ignore[return-value]
-        case "bz2":
-            return bz2.BZ2File(stream)
-        case "xz":
-            return lzma.LZMAFile(stream)
-        case "zstd":
-            return pa.CompressedInputStream(stream, "zstd")  # type: ignore[no-any-return]
-        case "zip":
-            return _only_member(stream, place)
-    return stream
-
-
-def _only_member(stream: IO[bytes], place: str) -> IO[bytes]:
-    archive = zipfile.ZipFile(stream)
-    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
-    if len(names) != 1:
-        raise DataUnusable(f"{place} holds {len(names)} files; one is expected.", remedy="Unpack it into a folder.")
-    return archive.open(names[0])
+    if magic.startswith(ZIP):
+        archive = zipfile.ZipFile(stream)
+        names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+        if len(names) != 1:
+            raise DataUnusable(f"{place} holds {len(names)} files; one is expected.", remedy="Unpack it into a folder.")
+        return archive.open(names[0])
+    return next((opened(stream) for start, opened in MAGIC.items() if magic.startswith(start)), stream)
 
 
 class _Bounded(io.RawIOBase):
