@@ -34,7 +34,8 @@ MOST_TIMES = 200
 
 ZIP = b"PK\x03\x04"
 MAGIC: Mapping[bytes, Callable[[Any], Any]] = {
-    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"\x28\xb5\x2f\xfd": lambda stream: pa.CompressedInputStream(stream, "zstd")}
+    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open,
+    b"\x28\xb5\x2f\xfd": lambda stream: pa.CompressedInputStream(stream, "zstd")}
 """What compressed files begin with, and what opens them."""
 
 
