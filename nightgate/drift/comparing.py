@@ -9,7 +9,6 @@ from nightgate.drift.policy import TableDrift, compare
 from nightgate.drift.profile import Every, Profile, of_file, scan, total
 from nightgate.drift.reference import Reference, learn
 from nightgate.errors import DataUnusable, FileMissing
-from nightgate.sources.delimited import is_number
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ def compare_files(reference: Path, currents: Sequence[Path], *, time: str | None
 
 def read_importances(path: Path) -> dict[str, float]:
     """Read how much each column matters: a JSON object, or a CSV of column and number. Raises DataUnusable."""
+    from nightgate.sources.delimited import is_number
+
     try:
         if path.suffix.lower() == ".json":
             return {str(name): float(weight) for name, weight in json.loads(path.read_text(encoding="utf-8")).items()}

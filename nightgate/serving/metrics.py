@@ -34,7 +34,7 @@ class Metrics:
         """Leave this process's numbers for the others of the service."""
         if self.folder is not None:
             partial = self.folder / f".{os.getpid()}"
-            partial.write_text(json.dumps([[key, value] for key, value in self.counts.items()]))
+            partial.write_text(json.dumps([*self.counts.items()]))
             partial.replace(self.folder / f"{os.getpid()}.json")
 
     def text(self, serving: dict[str, int]) -> str:
