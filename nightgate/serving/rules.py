@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightgate.contracts.forms import RowRule, Shape
-from nightgate.contracts.rules import patterns_of, rule
+from nightgate.contracts.patterns import patterns_of
+from nightgate.contracts.rules import rule
 from nightgate.contracts.sentences import sentence
 from nightgate.contracts.suites import Check, Suite
 from nightgate.contracts.values import Misfit, members, moment
