@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nightgate import predictionlog, snapshots
 from nightgate.contracts.suites import read_suite
-from nightgate.datasets import ROW
+from nightgate.datasets import ROW, Dataset
 from nightgate.definition.model import Definition
 from nightgate.drift.performance import join_labels
 from nightgate.drift.policy import PREDICTION
@@ -23,6 +23,7 @@ from nightgate.drift.profile import Source
 from nightgate.drift.reference import WEEK
 from nightgate.features import identities
 from nightgate.releases import ROWS, Manifest, read_manifest, read_release
+from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 from nightgate.tablefiles import ROW_GROUP
@@ -50,14 +51,18 @@ class Observed:
     odd: Sequence[str] = field(default=())
 
 
+def taken_of(settings: Settings, definition: Definition, as_of: date) -> Dataset:
+    """Take the snapshot of a model's source as of a date, its types as the contract has pinned them."""
+    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
+    return snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
+
+
 def from_source(settings: Settings, definition: Definition, version: int, as_of: date) -> Observed:
     """Return what a model would have seen of its source: the rows of the last week that it knows of, with the predictions.
 
     Rows that it was trained on have none: of these it is surer than of others.
     """
-    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
-    scorer = load_scorer(settings, definition.name, version)
+    taken, scorer = taken_of(settings, definition, as_of), load_scorer(settings, definition.name, version)
     trained = read_release(settings, definition.name, version, only=(ROWS,)).training_rows
 
     def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
@@ -90,15 +95,9 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
                     labels=labels)
 
 
-def today(definition: Definition) -> date:
-    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()
-
-
 def _labels(settings: Settings, definition: Definition, as_of: date) -> "pd.DataFrame":
-    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
     wanted = [*definition.entity, definition.target, *([definition.source.arrived] if definition.source.arrived else [])]
-    with settings.store.local_copy(taken.uri) as path:
+    with settings.store.local_copy(taken_of(settings, definition, as_of).uri) as path:
         frame: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
     return frame
 

@@ -81,8 +81,8 @@ def new(arguments: argparse.Namespace) -> Answer:
 
 def check(arguments: argparse.Namespace) -> Answer:
     """Read definitions and contracts; tell all mistakes."""
+    from nightgate.checking import warnings
     from nightgate.definition.loading import model_names
-    from nightgate.margins import warnings
 
     place = settings()
     names = [arguments.model] if arguments.model else model_names(place.models)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nightgate.contracts.gate import check
 from nightgate.contracts.inference import infer_raw
-from nightgate.contracts.learning import Night, learnt, merged, pooled, smallest_of
+from nightgate.contracts.learning import PastNight, learnt, merged, pooled, smallest_of
 from nightgate.contracts.limits import Limits
 from nightgate.contracts.suites import parse_suite
 from nightgate.datasets import Column
@@ -38,7 +38,7 @@ def suite_of(folder: Path, nights: int, *, wobble: float = 0.0) -> dict[str, Any
     for seed in range(nights):
         path = folder / f"{nights}-{seed}.parquet"
         rows(seed, wobble=wobble).to_parquet(path)
-        found.append(Night(seed + 1, path, 3_000))
+        found.append(PastNight(seed + 1, path, 3_000))
     pooled(found, folder / "pooled.parquet")
     limits = Limits.within(DEFINITION.gates.nightly, 3, smallest_of(found))
     return learnt(infer_raw(folder / "pooled.parquet", DEFINITION, COLUMNS, as_of=date(2026, 1, 1), limits=limits), found, limits)
@@ -152,7 +152,7 @@ def learnt_from_three_nights(types: dict[str, str], definition: Definition, seed
         for run in range(1, 4):
             path = folder / f"{run}.parquet"
             pd.DataFrame({column: KINDS[kind](random, 600) for column, kind in types.items()}).to_parquet(path)
-            nights.append(Night(run, path, 600))
+            nights.append(PastNight(run, path, 600))
         pooled(nights, folder / "pooled.parquet")
         limits = Limits.within(definition.gates.nightly, len(columns), smallest_of(nights))
         return learnt(infer_raw(folder / "pooled.parquet", definition, columns, as_of=date(2026, 1, 1), limits=limits), nights, limits)
