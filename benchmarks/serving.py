@@ -7,6 +7,7 @@ one request after the other; the processor time is that of the server's process 
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -152,11 +153,11 @@ def _batch(place: Settings, folder: Path) -> list[Claim]:
 
     from benchmarks.processes import spent
 
-    block = pa.Table.from_pandas(_rows(1_000_000, seed=5), preserve_index=False)
-    with pq.ParquetWriter(folder / "large.parquet", block.schema) as writer:
-        for _ in range(10):
+    blocks = (pa.Table.from_pandas(_rows(1_000_000, seed=seed), preserve_index=False) for seed in range(5, 15))
+    pq.write_table(tenth := next(blocks), folder / "tenth.parquet", row_group_size=131_072)
+    with pq.ParquetWriter(folder / "large.parquet", tenth.schema) as writer:
+        for block in itertools.chain([tenth], blocks):
             writer.write_table(block, row_group_size=131_072)
-    pq.write_table(block, folder / "tenth.parquet", row_group_size=131_072)
     ours = spent([sys.executable, "-m", "nightgate", "score", "credit", "--input", str(folder / "large.parquet"), "--output",
                   str(folder / "scored.parquet")], folder=place.root)
     claims = [Claim("GiB while 10 million rows are scored", ours.peak / 2**30, 1.0),
