@@ -1,7 +1,8 @@
 """Serving beside an echo on the same server and beside peers, each in an environment of its own: processor time and latency a request.
 
-The same pipeline everywhere: 20 numeric and 10 categorical columns, histogram gradient boosting with 200 trees. One client asks
-one request after the other; the processor time is that of the server's process and its children. Medians of rounds.
+The same pipeline everywhere: 20 numeric and 10 categorical columns, histogram gradient boosting with 200 trees. The
+processor time is that of the server's process and its children while a client asks over 16 connections at once; latency is that of one
+connection alone. Medians of rounds.
 `NIGHTGATE_LONG=1` also scores 10 million rows, beside mlflow's pyfunc on a tenth of them.
 """
 
@@ -21,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import joblib
 import numpy as np
@@ -35,6 +37,7 @@ from nightgate.settings import Settings
 HERE = Path(__file__).parent
 PEERS = Path(os.environ.get("NIGHTGATE_PEERS", Path.home() / ".cache/nightgate/peers"))
 PINNED = ("scikit-learn==1.9.1", "pandas", "uvicorn", "uvloop", "httptools")
+CONNECTIONS = 16
 WANTED = {"onnx": ("onnxruntime", "skl2onnx", "protobuf<7", "fastapi<0.151"), "mlflow": ("mlflow",), "bentoml": ("bentoml",)}
 NUMBERS, WORDS = [f"n{place}" for place in range(20)], [f"w{place}" for place in range(10)]
 BOOSTING = """
@@ -97,27 +100,43 @@ def _peers(place: Settings, folder: Path, row: object, many: object, one: Cost, 
 
 
 def _asked(port: int, process: psutil.Process, path: str, value: object, rounds: int, count: int) -> Cost:
-    body, headers = json.dumps(value).encode(), {"content-type": "application/json"}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    """Ask `count` times a round: for processor time over several connections at once, as a busy service is asked, for latency over one."""
+    body = json.dumps(value).encode()
+    headers = ("host: 127.0.0.1", "content-type: application/json", f"content-length: {len(body)}")
+    request = "\r\n".join((f"POST {path} HTTP/1.1", *headers, "", "")).encode() + body
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(CONNECTIONS)]
+        files = [stack.enter_context(connection.makefile("rb")) for connection in connections]
 
-    def ask() -> float:
-        begin = time.perf_counter()
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{path}: {answer.status} {content[:300]!r}")
-        return time.perf_counter() - begin
+        def ask(several: int) -> float:
+            begin = time.perf_counter()
+            for connection in connections[:several]:
+                connection.sendall(request)
+            for file in files[:several]:
+                _answer(file, path)
+            return time.perf_counter() - begin
 
-    for _ in range(max(count // 10, 5)):
-        ask()
-    spent, latencies = [], list[float]()
-    for _ in range(rounds):
-        before = _spent(process)
-        latencies += [ask() for _ in range(count)]
-        spent.append((_spent(process) - before) / count)
+        for _ in range(max(count // 10 // CONNECTIONS, 5)):
+            ask(CONNECTIONS)
+        spent, latencies = [], list[float]()
+        for _ in range(rounds):
+            before = _spent(process)
+            for _ in range(count // CONNECTIONS):
+                ask(CONNECTIONS)
+            spent.append((_spent(process) - before) / (count // CONNECTIONS * CONNECTIONS))
+            latencies += [ask(1) for _ in range(count // CONNECTIONS)]
     memory = max(each.memory_full_info().uss for each in (process, *process.children(recursive=True)))
     return Cost(statistics.median(spent), statistics.median(latencies), memory)
+
+
+def _answer(file: IO[bytes], path: str) -> None:
+    status, length = file.readline(), 0
+    while (line := file.readline().lower()) != b"\r\n":
+        if line.startswith(b"content-length:"):
+            length = int(line.partition(b":")[2])
+    content = file.read(length)
+    if b" 200 " not in status:
+        raise RuntimeError(f"{path}: {status!r} {content[:300]!r}")
 
 
 def _spent(process: psutil.Process) -> float:
