@@ -124,8 +124,9 @@ def evaluate(night: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[
         threshold = choose_threshold(best, table, night.definition)
         every = Dataset.from_json(night.notes()["engineer"]["dataset"])
         rival, unscored = rival_of(night.settings, night.definition, snapshot, table, every)
-        result = evaluate_holdout(night.definition, table, split, challenger=best.pipeline,
-                                  baseline=trained[BASELINE].pipeline, threshold=threshold, rival=rival, unscored=unscored)
+        with threadpool_limits(1, "blas"):  # the products of a bootstrap are small: one thread is as fast, and waits for no other
+            result = evaluate_holdout(night.definition, table, split, challenger=best.pipeline,
+                                      baseline=trained[BASELINE].pipeline, threshold=threshold, rival=rival, unscored=unscored)
         best_figure = (result.metrics["challenger"] or {})[night.definition.metric]
         notes.update(chosen=best.name, metrics=result.metrics, model_sha256=best.model_sha256,
                      evaluation={**result.as_json(), "classes": table.classes},
