@@ -40,7 +40,7 @@ Shown = Callable[[GateResult], object]
 
 
 @dataclass(frozen=True)
-class Scored:
+class Finished:
     """What a scoring run left: where, its rows, the version that scored them, the window."""
 
     output: str
@@ -50,7 +50,7 @@ class Scored:
 
 
 def score(settings: Settings, model: str, *, source: str, output: str | Path, window: str | None = None, processes: int = 1,
-          dask: str | None = None, show: Shown = lambda _: None) -> Scored:
+          dask: str | None = None, show: Shown = lambda _: None) -> Finished:
     """Score a table with the champion: entity, event time, prediction, probability, version.
 
     `output` is a Parquet file, a folder (ending in `/`: a file a window), or `<SQLAlchemy URL>#<table>`. What the raw contract
@@ -79,7 +79,7 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
         shutil.rmtree(folder)  # the same rows would break the same rule
         raise
     shutil.rmtree(folder)
-    return Scored(str(target), rows, version, target.window)
+    return Finished(str(target), rows, version, target.window)
 
 
 def _work(scorer: Scorer, root: Path, source: str, target: Destination) -> str:
@@ -140,9 +140,7 @@ def _write_parts(settings: Settings, model: str, version: int, given: Path, fold
     parts = [folder / f"part-{number:06d}.parquet" for number in range(groups)]
     waiting = [(number, part) for number, part in enumerate(parts) if not part.exists()]
     if processes == 1 and dask is None:
-        scorer = load_scorer(settings, model, version)
-        for number, part in waiting:
-            _write_part(scorer, given, number, part)
+        _score_share(settings, model, version, given, waiting)
         return parts
     from joblib import Parallel, delayed, parallel_config
 
@@ -152,16 +150,14 @@ def _write_parts(settings: Settings, model: str, version: int, given: Path, fold
 
         client = Client(dask)
         backend = {"backend": "dask", "client": client}
+    count = max(processes, 2) * 4
     with parallel_config(**backend):
-        Parallel()(delayed(_score_apart)(settings, model, version, given, share) for share in _shares(waiting, max(processes, 2) * 4))
+        Parallel()(delayed(_score_share)(settings, model, version, given, waiting[start::count])
+                   for start in range(min(count, len(waiting))))
     return parts
 
 
-def _shares(waiting: list[tuple[int, Path]], count: int) -> list[list[tuple[int, Path]]]:
-    return [share for share in (waiting[start::count] for start in range(count)) if share]
-
-
-def _score_apart(settings: Settings, model: str, version: int, given: Path, share: list[tuple[int, Path]]) -> None:
+def _score_share(settings: Settings, model: str, version: int, given: Path, share: list[tuple[int, Path]]) -> None:
     scorer = load_scorer(settings, model, version)
     for number, part in share:
         _write_part(scorer, given, number, part)
@@ -182,7 +178,8 @@ def _written(tables: Iterator[pa.Table], path: Path) -> int:
     writer, rows, partial = None, 0, path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         for table in tables:
-            writer = writer or pq.ParquetWriter(partial, _decoded(table.schema))
+            plain = [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in table.schema]
+            writer = writer or pq.ParquetWriter(partial, pa.schema(plain))  # Parquet has dictionaries of its own
             writer.write_table(table.cast(writer.schema), row_group_size=GROUP)
             rows += table.num_rows
         if writer is not None:
@@ -193,11 +190,6 @@ def _written(tables: Iterator[pa.Table], path: Path) -> int:
             writer.close()
         partial.unlink(missing_ok=True)
     return rows
-
-
-def _decoded(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with plain texts: Parquet has dictionaries of its own."""
-    return pa.schema([field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in schema])
 
 
 def _pass(result: GateResult, model: str, show: Shown) -> None:
