@@ -29,8 +29,13 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks
 
+LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+
 lock:
-	uv pip compile --generate-hashes --no-emit-index-url --no-header --group dev --python-version 3.11 pyproject.toml -o requirements.lock
+	$(LOCK) --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --no-annotate -c requirements.lock --group serving -o deployments/serving.lock
+	$(LOCK) --no-annotate -c requirements.lock --extra postgresql --extra s3 --extra redis pyproject.toml -o deployments/worker.lock
+	$(LOCK) --no-annotate --group mlflow -o deployments/mlflow.lock
 
 clean:
 	rm -rf $(VENV) .nightgate

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nightgate import layouts
 from nightgate.errors import FileMissing, NotVerified
 from nightgate.records import numbered
 from nightgate.scoring.form import Form, read
@@ -198,14 +199,14 @@ def _changed(model: str, version: int, what: str) -> NotVerified:
 def read_manifest(store: Store, model: str, version: int) -> Manifest:
     try:
         value = store.read_json(f"{release_key(model, version)}/manifest.json")
-        if value.get("layout") == LAYOUT:
-            return Manifest(**value)
-        raise NotVerified(f"The manifest of release {version} of {model} is of another layout.",
-                          remedy=f"`nightgate run {model}` makes a release that this Nightgate reads.")
     except FileMissing:
         known = ", ".join(map(str, versions(store, model))) or "none"
         raise FileMissing(f"{model} has no release {version}; there are: {known}.",
                           remedy=f"`nightgate history {model}` lists its runs.") from None
+    what = f"The manifest of release {version} of {model}"
+    with layouts.told(what):
+        layouts.demand(what, value["layout"], LAYOUT, older=f"`nightgate run {model}` makes a release that it reads.")
+        return Manifest(**value)
 
 
 def verify(settings: Settings, model: str, version: int, *, pointed: str | None = None) -> None:
@@ -253,7 +254,8 @@ def versions(store: Store, model: str) -> list[int]:
 def read_pointer(store: Store, model: str) -> Pointer | None:
     """Return what serves, or None before the first promotion."""
     try:
-        return Pointer(**store.read_json(f"releases/{model}/champion.json"))
+        with layouts.told(f"The pointer to the champion of {model}"):
+            return Pointer(**store.read_json(f"releases/{model}/champion.json"))
     except FileMissing:
         return None
 
