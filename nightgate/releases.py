@@ -34,6 +34,9 @@ TOLERANCE = 1e-9
 
 LAYOUT = 2
 
+ADDED = ("keys",)
+"""Fields of a manifest that came later: they count when they hold something, so that older releases keep their hash."""
+
 PIPELINE = "pipeline.skops"
 DOOR = "door.json"
 PROBED = "probes.json"
@@ -77,7 +80,8 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        value = {name: each for name, each in asdict(self).items() if each or name not in ADDED}
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

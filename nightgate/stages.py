@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from nightgate import decisions, features, leakage, monitoring, registry, releases, runs, snapshots
 from nightgate.contracts.suites import read_suite
