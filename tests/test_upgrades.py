@@ -3,6 +3,7 @@
 The archives in tests/fixtures are stores of released versions, each written by that version: `make fixture`.
 """
 
+import gzip
 import json
 import re
 import tarfile
@@ -15,8 +16,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from nightgate import episodes, registry, runs, skeleton
-from nightgate.drift.profile import from_bytes, to_bytes
-from nightgate.drift.reference import Reference
+from nightgate.drift.reference import Reference, packed
 from nightgate.errors import DataUnusable, NightgateError, StoreError
 from nightgate.monitoring import PROFILE
 from nightgate.records import read_record
@@ -100,7 +100,7 @@ def changed_json(key: str) -> Callable[[Settings], None]:
 
 def changed_profile(place: Settings) -> None:
     key = f"runs/credit/1/{PROFILE}"
-    place.store.write(key, to_bytes({**from_bytes(place.store.read(key)), "layout": 99}))
+    place.store.write(key, packed({**json.loads(gzip.decompress(place.store.read(key))), "layout": 99}))
 
 
 def changed_registry(place: Settings) -> None:
