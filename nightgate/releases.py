@@ -34,6 +34,9 @@ TOLERANCE = 1e-9
 
 LAYOUT = 2
 
+ADDED = ("keys",)
+"""Fields of a manifest that came later: they count when they hold something, so that older releases keep their hash."""
+
 PIPELINE = "pipeline.skops"
 DOOR = "door.json"
 PROBED = "probes.json"
@@ -42,9 +45,9 @@ ROWS = "training_rows.npy"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a release is made of. `files` maps names to SHA-256; `raw` names the columns it needs of a
-    snapshot, with their types; `falls_back` says why it has no compiled scorer, where it has none; `trusted` are the types,
-    beside scikit-learn's own, that its pipeline is made of."""
+    """What a release is made of. `files` maps names to SHA-256; `raw` names the columns it needs of a snapshot, with their types,
+    `keys` those of the entity that it does not need; `falls_back` says why it has no compiled scorer, where it has none; `trusted`
+    are the types, beside scikit-learn's own, that its pipeline is made of."""
 
     model: str
     version: int
@@ -65,6 +68,7 @@ class Manifest:
     metrics: dict[str, dict[str, float]]
     falls_back: str = ""
     trusted: list[str] = field(default_factory=list)
+    keys: "dict[str, ColumnType]" = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     layout: int = LAYOUT
@@ -76,7 +80,8 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        value = {name: each for name, each in asdict(self).items() if each or name not in ADDED}
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
