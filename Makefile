@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check bench lock fixture clean
 .DEFAULT_GOAL := run
 
 $(READY): requirements.lock pyproject.toml
@@ -36,6 +36,9 @@ lock:
 	$(LOCK) --no-annotate -c requirements.lock --group serving -o deployments/serving.lock
 	$(LOCK) --no-annotate -c requirements.lock --extra postgresql --extra s3 --extra redis pyproject.toml -o deployments/worker.lock
 	$(LOCK) --no-annotate --group mlflow -o deployments/mlflow.lock
+
+fixture: $(READY)
+	@$(BIN)/python -m tests.fixtures.making
 
 clean:
 	rm -rf $(VENV) .nightgate
