@@ -99,6 +99,10 @@ class SourceUnavailable(NightgateError):
     """A source that did not answer: the only error that is retried."""
 
 
+class ServerUnavailable(NightgateError):
+    """Prefect's server does not answer, or did no longer."""
+
+
 class NotNeeded(NightgateError):
     """A scheduled night that has its run, or that shall not be caught up."""
 

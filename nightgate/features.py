@@ -81,7 +81,7 @@ def snapshot_rows(definition: Definition, settings: Settings, snapshot: Dataset,
     """Return the rows of a snapshot that have these identities, in their order."""
     kept, known = [], []
     for table in _tables(settings, snapshot):
-        rows = _identities(definition, table)[ROW]
+        rows = identities(definition, table)[ROW]
         inside = np.isin(rows, wanted)
         kept.append(table.filter(pa.array(inside)))
         known.append(rows[inside])
@@ -121,7 +121,7 @@ def _completed(definition: Definition, made: pa.Table, table: pa.Table) -> pa.Ta
     for name in (definition.target, *_keys(definition), *definition.evaluation.slices):
         if name in table.column_names and name not in made.column_names:
             made = made.append_column(name, table[name])
-    for name, hashes in _identities(definition, table).items():
+    for name, hashes in identities(definition, table).items():
         made = made.append_column(name, pa.array(hashes))
     return made
 
@@ -151,7 +151,7 @@ def _passes(definition: Definition, name: str, types: Mapping[str, ColumnType]) 
     return name not in definition.not_features and name not in definition.columns.text and types[name] != "date"
 
 
-def _identities(definition: Definition, table: pa.Table) -> dict[str, Hashes]:
+def identities(definition: Definition, table: pa.Table) -> dict[str, Hashes]:
     """Return each row's identity and group: the entity (and event time), else the row without target and arrival."""
     apart = {definition.target, definition.source.arrived}
     keyed = definition.entity and definition.time is not None

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from nightgate import predictionlog, snapshots
 from nightgate.contracts.suites import read_suite
-from nightgate.datasets import Dataset
+from nightgate.datasets import ROW, Dataset
 from nightgate.definition.model import Definition
 from nightgate.drift.performance import join_labels
 from nightgate.drift.policy import PREDICTION
 from nightgate.drift.profile import Source
 from nightgate.drift.reference import WEEK
-from nightgate.releases import Manifest, read_manifest
+from nightgate.features import identities
+from nightgate.releases import ROWS, Manifest, read_manifest, read_release
 from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
@@ -57,8 +58,12 @@ def taken_of(settings: Settings, definition: Definition, as_of: date) -> Dataset
 
 
 def from_source(settings: Settings, definition: Definition, version: int, as_of: date) -> Observed:
-    """Return what a model would have seen of its source: the rows of the last week that it knows of, with the predictions."""
+    """Return what a model would have seen of its source: the rows of the last week that it knows of, with the predictions.
+
+    Rows that it was trained on have none: of these it is surer than of others.
+    """
     taken, scorer = taken_of(settings, definition, as_of), load_scorer(settings, definition.name, version)
+    trained = read_release(settings, definition.name, version, only=(ROWS,)).training_rows
 
     def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
         from pyarrow import dataset
@@ -67,8 +72,13 @@ def from_source(settings: Settings, definition: Definition, version: int, as_of:
             start = None if definition.time is None else _week_before(path, definition.time)
             newest = None if start is None else dataset.field(definition.time) >= start
             for batch in dataset.dataset(path, format="parquet").to_batches(filter=newest, batch_size=ROW_GROUP):
-                complete = set(scorer.release.manifest.raw) <= {*batch.schema.names} and batch.num_rows
-                yield batch, scorer.predict(batch.to_pandas()) if complete else None
+                complete = set(scorer.release.manifest.raw) <= {*batch.schema.names}
+                fresh = ~np.isin(identities(definition, pa.Table.from_batches([batch]))[ROW], trained)
+                if complete and fresh.any():
+                    new = batch.filter(pa.array(fresh))
+                    yield new, scorer.predict(new.to_pandas())
+                if not (complete and fresh.all()):
+                    yield batch.filter(pa.array(~fresh)) if complete else batch, None
 
     return Observed(blocks, definition.time, "the source")
 
