@@ -41,9 +41,9 @@ ROWS = "training_rows.npy"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a release is made of. `files` maps names to SHA-256; `raw` names the columns it needs of a
-    snapshot, with their types; `falls_back` says why it has no compiled scorer, where it has none; `trusted` are the types,
-    beside scikit-learn's own, that its pipeline is made of."""
+    """What a release is made of. `files` maps names to SHA-256; `raw` names the columns it needs of a snapshot, with their types,
+    `keys` those of the entity that it does not need; `falls_back` says why it has no compiled scorer, where it has none; `trusted`
+    are the types, beside scikit-learn's own, that its pipeline is made of."""
 
     model: str
     version: int
@@ -64,6 +64,7 @@ class Manifest:
     metrics: dict[str, dict[str, float]]
     falls_back: str = ""
     trusted: list[str] = field(default_factory=list)
+    keys: "dict[str, ColumnType]" = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     layout: int = LAYOUT

@@ -10,7 +10,7 @@ import pandas as pd
 
 from nightgate import decisions, features, leakage, monitoring, registry, releases, runs, snapshots
 from nightgate.contracts.suites import read_suite
-from nightgate.datasets import Column, Dataset
+from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.definition.model import Definition
 from nightgate.drift.performance import promise
@@ -178,11 +178,12 @@ def release(night: Night, dataset: Dataset, evaluated: Evaluated) -> str:
         split = holdout_split(table, night.definition)
         best = _trained(night, evaluated.chosen)
         notes_before = night.notes()
+        columns: dict[str, ColumnType] = {each["name"]: each["type"] for each in notes_before["collect"]["dataset"]["columns"]}
         manifest = releases.Manifest(
             model=night.run.model, version=night.run.run, task=night.definition.task, model_sha256=best.model_sha256, files={},
             inputs={str(name): str(kind) for name, kind in table.frame.dtypes.items()}, classes=list(table.classes),
-            raw={each["name"]: each["type"] for each in notes_before["collect"]["dataset"]["columns"]
-                 if each["name"] not in night.definition.not_inputs},
+            raw={name: kind for name, kind in columns.items() if name not in night.definition.not_inputs},
+            keys={name: columns[name] for name in night.definition.entity if name in night.definition.not_inputs},
             threshold=evaluated.threshold if night.definition.task == "binary" else None,
             dataset=notes_before["collect"]["dataset"]["sha256"], features=dataset.sha256,
             contracts={name.removeprefix("gate-"): note["gate"]["sha256"] for name, note in notes_before.items()
