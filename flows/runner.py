@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -28,7 +28,7 @@ from prefect.states import Cancelled, Pending
 from flows import mending
 from flows.deploying import catch_up, write
 from flows.embedded import without_heartbeat
-from nightgate.processes import end_with_parent
+from nightgate.processes import end_with_parent, mark
 from nightgate.settings import settings
 
 POLL_SECONDS = 1.0
@@ -73,6 +73,7 @@ class Runner:
             process = multiprocessing.get_context("forkserver").Process(target=execute, args=(run.id, os.getpid()), name=run.name)
             process.start()
             self.running[run.id] = process
+            self.client.update_flow_run(run.id, infrastructure_pid=mark())  # by which the next runner knows what died with this one
 
     def _cancel(self) -> None:
         if not self.running:
@@ -131,7 +132,7 @@ def main() -> None:
     with get_client(sync_client=True) as client:
         runner = Runner(client, list(written.ids.values()), int(os.environ.get("NIGHTGATE_RUNS", MOST_AT_ONCE)))
         ids, mended = set(written.ids.values()), time.monotonic()
-        mending.mend(client, place, silent=timedelta(0), deployments=ids)  # what ran by an earlier runner has died with it
+        mending.mend(client, place, deployments=ids)  # what ran by a runner that died here has died with it
         try:
             while not stopped.wait(POLL_SECONDS):
                 with contextlib.suppress(httpx.HTTPError, PrefectHTTPStatusError):  # the server is asked again

@@ -71,6 +71,25 @@ def empty_server(prefect_api: str) -> Iterator[None]:
     clear()
 
 
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """Give the URL of an empty Redis."""
+    if shutil.which("redis-server") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("Redis is not installed; .ci/run installs it.")
+        pytest.skip("Redis is not installed")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="nightgate-redis-") as folder:
+        server = subprocess.Popen(["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", folder],
+                                  stdout=subprocess.DEVNULL)
+        try:
+            _listens(port, server)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
 @contextlib.contextmanager
 def object_store(bucket: str) -> Iterator[str]:
     """Run moto's server, which speaks S3, with an empty bucket, and set what clients read from the environment; give the bucket's URL."""
