@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -27,6 +25,8 @@ from typing import Any
 import psutil
 
 from benchmarks.claims import Claim, report
+from nightgate import client
+from nightgate.errors import SourceUnavailable
 from nightgate.records import history
 from nightgate.registry import reconcile
 from nightgate.releases import read_pointer, verify
@@ -100,12 +100,7 @@ class Installation:
                         if each["name"] == MODEL and "retraining" in each["entrypoint"]))
 
     def ask(self, path: str, body: Any, *, method: str = "POST") -> Any:
-        request = urllib.request.Request(self.api + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method=method)
-        for _ in range(20):
-            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=30) as answer:  # 503 under load
-                return json.loads(answer.read() or b"null")
-            time.sleep(0.5)
-        raise OSError(f"{self.api} is not itself")
+        return client.ask(method, path, body, api=self.api)
 
     def start(self, night: date) -> None:
         """Have a night due, as the schedule does."""
@@ -160,7 +155,7 @@ class Installation:
 def until(ready: Any, seconds: float = LONGEST) -> Any:
     begin = time.monotonic()
     while time.monotonic() - begin < seconds:
-        with contextlib.suppress(OSError, StopIteration):
+        with contextlib.suppress(OSError, SourceUnavailable, StopIteration):
             if found := ready():
                 return found
         time.sleep(0.1)

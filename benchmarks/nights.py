@@ -14,7 +14,7 @@ from benchmarks.halves import Halves, halved
 from benchmarks.real_data import SETS, DataSet, data_folder
 from nightgate.contracts.gate import check
 from nightgate.contracts.inference import infer_raw
-from nightgate.contracts.learning import Night, learnt, pooled, smallest_of
+from nightgate.contracts.learning import PastNight, learnt, pooled, smallest_of
 from nightgate.contracts.limits import Limits
 from nightgate.contracts.suites import Suite, parse_suite
 
@@ -47,7 +47,7 @@ def _learnt(halves: Halves, folder: Path, size: int) -> Suite:
     for number in range(LEARNT):
         path = folder / f"night{number}.parquet"
         pq.write_table(halves.night(min(size, int(0.8 * len(halves.one))), number, of=halves.one), path)
-        found.append(Night(number, path, size))
+        found.append(PastNight(number, path, size))
     pooled(found, folder / "pooled.parquet")
     limits = Limits.within(halves.definition.gates.nightly, len(halves.used), smallest_of(found))
     suite = infer_raw(folder / "pooled.parquet", halves.definition, halves.columns, as_of=halves.as_of, limits=limits)

@@ -22,7 +22,8 @@ import psutil
 
 from benchmarks.claims import Claim, report
 from benchmarks.retraining import ROOT
-from nightgate.client import trigger
+from nightgate.client import ask, trigger
+from nightgate.errors import SourceUnavailable
 
 MODELS, TRIGGERS, CLIENTS, REPEATED = 200, 1_000, 20, 0.1
 
@@ -131,10 +132,8 @@ def _watch(one: Server, runner: psutil.Process, runs: int) -> tuple[float, int]:
     answers, most, until = [], 0, time.monotonic() + 60 + 10 * runs
     while time.monotonic() < until:
         begin = time.perf_counter()
-        request = urllib.request.Request(f"{one.api}/flow_runs/count", b'{"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}',
-                                         {"Content-Type": "application/json"})
-        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=30) as answer:
-            done = int(answer.read())
+        with contextlib.suppress(SourceUnavailable):
+            done = ask("POST", "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}, api=one.api)
             answers.append(time.perf_counter() - begin)
             if done >= runs:
                 break

@@ -1,8 +1,7 @@
 """Approval: a person decides about a run that waits, until its time is over."""
 
-import contextlib
 import uuid
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -53,11 +52,9 @@ def until(record: RunRecord) -> datetime:
     return datetime.fromisoformat(record.finished) + timedelta(hours=hours)
 
 
-@contextlib.contextmanager
-def held(settings: Settings, model: str) -> Iterator[None]:
+def held(settings: Settings, model: str) -> AbstractContextManager[object]:
     """Keep runs of the model away while something is changed by hand."""
-    with runs.hold(settings.registry, model, holder_id=f"by-hand-{uuid.uuid4()}"):
-        yield
+    return runs.hold(settings.registry, model, holder_id=f"by-hand-{uuid.uuid4()}")
 
 
 def _demand(settings: Settings, record: RunRecord) -> None:

@@ -2,29 +2,32 @@
 
 import contextlib
 import hashlib
-import json
 import tempfile
 from dataclasses import dataclass, replace
-from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from nightgate import features, leakage, snapshots
+from nightgate.checking import BOUNDARIES
+from nightgate.contracts import inference
+from nightgate.contracts.writing import as_text
 from nightgate.datasets import ColumnType, Dataset
 from nightgate.definition.model import Definition, Task
 from nightgate.errors import UsageError
 from nightgate.guessing import Guesses, definition_text, guess
+from nightgate.schedules import today
 from nightgate.settings import Settings
-
-if TYPE_CHECKING:
-    from nightgate.leakage import Leak
-    from nightgate.snapshots import Snapshot
+from nightgate.skeleton import write_schema
+from nightgate.splits import holdout_split
+from nightgate.tables import read_table
 
 SAMPLE_ROWS = 100_000
 """Rows from which is guessed."""
 
-BOUNDARIES = ("raw", "features", "predictions", "metrics", "drift")
-SCHEMA = "definition.schema.json"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class Made:
 def make(settings: Settings, wanted: Wanted) -> Made:
     """Write a model's definition and contracts. Raises UsageError when the model exists or an argument is wrong, and what
     reading the data raises; nothing is written then."""
-    provisional = _provisional(wanted)
+    provisional = _validated({"name": wanted.name, "task": "regression", "target": wanted.target, "entity": list(wanted.entity),
+                              "time": wanted.time, "source": wanted.source, "privacy": wanted.privacy})  # good enough to collect by
     path, contracts = _places(settings, wanted.name)
     with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:  # what is collected here belongs to no run
         made, texts = _made(replace(settings, store_url=folder), wanted, provisional, path, contracts)
@@ -73,24 +77,19 @@ def make(settings: Settings, wanted: Wanted) -> Made:
 
 def _made(settings: Settings, wanted: Wanted, provisional: Definition, path: Path, contracts: list[Path]) -> tuple[Made, list[str]]:
     """Return what was made, and the texts of the definition and the contracts."""
-    from nightgate import features
-    from nightgate.contracts import inference
-    from nightgate.contracts.writing import as_text
-    from nightgate.tables import read_table
-
-    collected = _collect(settings, provisional)
+    collected = snapshots.collect(provisional, settings, as_of=today(provisional))
     guesses = _guess(settings, wanted, collected.dataset)
     salt = hashlib.sha256(f"{wanted.name} {wanted.target}".encode()).hexdigest()[:8]
     definition = _defined(wanted, guesses, salt)
     if (definition.time, definition.entity) != (wanted.time, wanted.entity):
-        collected = _collect(settings, definition)
+        collected = snapshots.collect(definition, settings, as_of=today(definition))
     snapshot = collected.dataset
     guesses = _without_leaks(settings, definition, snapshot, guesses)
     definition = _defined(wanted, guesses, salt)
     table = features.engineer(definition, settings, snapshot)
     learnt = read_table(table, definition)
     with settings.store.local_copy(snapshot.uri) as raw, settings.store.local_copy(table.uri) as engineered:
-        suites = (inference.infer_raw(raw, definition, snapshot.columns, as_of=_today(definition)),
+        suites = (inference.infer_raw(raw, definition, snapshot.columns, as_of=today(definition)),
                   inference.infer_features(engineered, definition, table.columns),
                   inference.infer_predictions(definition, learnt.target, learnt.classes),
                   inference.infer_metrics(definition), inference.drift_contract(definition.name))
@@ -110,12 +109,6 @@ def _places(settings: Settings, name: str) -> tuple[Path, list[Path]]:
     return path, contracts
 
 
-def _provisional(wanted: Wanted) -> Definition:
-    """Return a definition that is good enough to collect by."""
-    return _validated({"name": wanted.name, "task": "regression", "target": wanted.target, "entity": list(wanted.entity),
-                       "time": wanted.time, "source": wanted.source, "privacy": wanted.privacy})
-
-
 def _defined(wanted: Wanted, guesses: Guesses, salt: str) -> Definition:
     return _validated({"name": wanted.name, "task": guesses.task, "target": wanted.target, "positive": guesses.positive,
                        "entity": list(guesses.entity), "time": guesses.time, "source": wanted.source, "privacy": wanted.privacy,
@@ -123,8 +116,6 @@ def _defined(wanted: Wanted, guesses: Guesses, salt: str) -> Definition:
 
 
 def _validated(values: dict[str, Any]) -> Definition:
-    from pydantic import ValidationError
-
     try:
         return Definition.model_validate({key: value for key, value in values.items() if value is not None})
     except ValidationError as error:
@@ -133,20 +124,7 @@ def _validated(values: dict[str, Any]) -> Definition:
                          remedy="A model's name has small letters, digits and _, and starts with a letter.") from None
 
 
-def _collect(settings: Settings, definition: Definition) -> "Snapshot":
-    from nightgate import snapshots
-
-    return snapshots.collect(definition, settings, as_of=_today(definition))
-
-
-def _today(definition: Definition) -> date:
-    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()
-
-
 def _guess(settings: Settings, wanted: Wanted, snapshot: Dataset) -> Guesses:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     with settings.store.local_copy(snapshot.uri) as path, pq.ParquetFile(path) as file:
         table = pa.Table.from_batches([next(file.iter_batches(SAMPLE_ROWS))])
     types = {column.name: column.type for column in snapshot.columns}
@@ -156,10 +134,6 @@ def _guess(settings: Settings, wanted: Wanted, snapshot: Dataset) -> Guesses:
 
 def _without_leaks(settings: Settings, definition: Definition, snapshot: Dataset, guesses: Guesses) -> Guesses:
     """Exclude what gives the target away, until nothing does."""
-    from nightgate import features, leakage
-    from nightgate.splits import holdout_split
-    from nightgate.tables import read_table
-
     excluded = dict(guesses.excluded)
     while True:
         trial = definition.model_copy(update={"columns": definition.columns.model_copy(update={"exclude": tuple(excluded)})})
@@ -172,7 +146,7 @@ def _without_leaks(settings: Settings, definition: Definition, snapshot: Dataset
             excluded |= {name: f"leak: {_with_others(leak, name)}" for name in leak.columns}
 
 
-def _with_others(leak: "Leak", name: str) -> str:
+def _with_others(leak: leakage.Leak, name: str) -> str:
     others = [f"`{other}`" for other in leak.columns if other != name]
     return f"with {' and '.join(others)}: {leak.evidence}" if others else leak.evidence
 
@@ -185,9 +159,3 @@ def _write(paths: list[Path], texts: list[str]) -> None:
             undo.callback(path.unlink, missing_ok=True)
             path.write_text(text, encoding="utf-8")
         undo.pop_all()
-
-
-def write_schema(folder: Path) -> None:
-    """Write the JSON schema that editors complete definitions by."""
-    (folder / SCHEMA).write_text(json.dumps(Definition.model_json_schema(), indent=2) + "\n", encoding="utf-8")
-

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nightgate import gates, snapshots, stages, watching
-from nightgate.contracts.suites import read_suite
+from nightgate import plain, stages, watching
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.drift.reference import WEEK
@@ -27,9 +26,10 @@ from nightgate.errors import DataUnusable, UsageError
 from nightgate.evaluation.metrics import Scored, measure
 from nightgate.monitoring import target_of
 from nightgate.nights import night
-from nightgate.observing import Observed, today
-from nightgate.records import Interval, RunRecord
+from nightgate.observing import Observed, taken_of
+from nightgate.records import Interval
 from nightgate.releases import champion_of
+from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 
@@ -50,9 +50,6 @@ class Outcome:
     answers: int = 0
     loss: Interval | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Backtest:
@@ -60,10 +57,6 @@ class Backtest:
     metric: str
     nights: Sequence[str]
     outcomes: Sequence[Outcome]
-
-    def as_json(self) -> dict[str, Any]:
-        outcomes = [each.as_json() for each in self.outcomes]
-        return {"model": self.model, "metric": self.metric, "nights": list(self.nights), "outcomes": outcomes}
 
 
 def backtest(settings: Settings, model: str, *, nights: int, schedules: Sequence[str] = SCHEDULES) -> Backtest:
@@ -100,25 +93,6 @@ def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedul
         return backtest(replace(settings, root=root), model, nights=nights, schedules=schedules)
 
 
-def retrain(settings: Settings, model: str, *, as_of: date, reason: str) -> RunRecord:
-    """Run one night from collecting to promoting, without an orchestrator. Raises what its stages raise."""
-    with night(settings, model, run_id=str(uuid.uuid4()), as_of=as_of, trigger=reason) as tonight:
-        snapshot = gates.let_pass(tonight, data := stages.collect(tonight), gates.pass_gate(tonight, "raw", data))
-        table = stages.engineer(tonight, snapshot)
-        table = gates.let_pass(tonight, table, gates.pass_gate(tonight, "features", table))
-        stages.look_for_leaks(tonight, table)
-        names = [stages.train(tonight, table, each, threads=2) for each in stages.candidates(tonight)]
-        evaluated = stages.evaluate(tonight, snapshot, table, names)
-        for boundary, made in (("predictions", evaluated.predictions), ("metrics", evaluated.metrics)):
-            gates.let_pass(tonight, made, gates.pass_gate(tonight, boundary, made))
-        decision = stages.decide(tonight, evaluated)
-        stages.profile(tonight, snapshot, table, evaluated)
-        stages.release(tonight, table, evaluated)
-        if decision.verdict == "promoted":
-            stages.promote(tonight, decision)
-        return stages.conclude(tonight, decision)
-
-
 @dataclass
 class _Replay:
     """One schedule on its way through the nights."""
@@ -146,12 +120,15 @@ class _Replay:
     def _retrain(self, day: date) -> None:
         self.outcome.retrainings += 1
         try:
-            record = retrain(self.place, self.definition.name, as_of=day, reason=self.outcome.schedule)
+            with night(self.place, self.definition.name, run_id=str(uuid.uuid4()), as_of=day, trigger=self.outcome.schedule) as tonight:
+                decision = plain.released(tonight, threads=2)
+                if decision.verdict == "promoted":
+                    stages.promote(tonight, decision)
+                    self.outcome.promotions += 1
+                stages.conclude(tonight, decision)
         except DataUnusable as error:  # a gate, a leak, or no data: the night is over, the next one comes
             self.outcome.stops += 1
             self.outcome.failed.append(f"{day}: {error.message.splitlines()[0]}")
-        else:
-            self.outcome.promotions += record.verdict == "promoted"
 
     def _watch(self, day: date) -> bool:
         version = champion_of(self.place, self.definition.name)
@@ -201,7 +178,5 @@ class _Replay:
 
 def _history(settings: Settings, definition: Definition) -> pd.DataFrame:
     """Return all that is known today, shielded as every snapshot."""
-    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    taken = snapshots.collect(definition, settings, as_of=today(definition), types=raw.columns).dataset
-    with settings.store.local_copy(taken.uri) as path:
+    with settings.store.local_copy(taken_of(settings, definition, today(definition)).uri) as path:
         return pd.read_parquet(path)

@@ -19,7 +19,6 @@ from typing import Any
 
 from nightgate.errors import SourceUnavailable, UsageError
 
-TRIES = 8
 WAITS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between tries: a server that restarts is back within half a minute."""
 
@@ -56,20 +55,20 @@ def trigger(model: str, *, as_of: date | None = None, reason: str = "", dry_run:
     key = key or str(uuid.uuid4())
     parameters: dict[str, Any] = {"model": model, "reason": reason, "dry_run": dry_run, "overrides": dict(overrides or {}),
                                   "as_of": None if as_of is None else as_of.isoformat()}
-    server = _Server(api, auth)
-    deployment = server.ask("GET", f"/deployments/name/{flow}/on-demand")["id"]
-    made = server.ask("POST", f"/deployments/{deployment}/create_flow_run",
-                      {"parameters": parameters, "idempotency_key": key, "state": {"type": "SCHEDULED"}})
+    deployment = ask("GET", f"/deployments/name/{flow}/on-demand", api=api, auth=auth)["id"]
+    made = ask("POST", f"/deployments/{deployment}/create_flow_run",
+               {"parameters": parameters, "idempotency_key": key, "state": {"type": "SCHEDULED"}}, api=api, auth=auth)
     return Triggered(made["id"], key)
 
 
 def outcome(run: Triggered | str, *, api: str | None = None, auth: str | None = None) -> Outcome | None:
     """Return how a run ended, None while it has not. Raises as `trigger` does."""
-    server, run_id = _Server(api, auth), run if isinstance(run, str) else run.run_id
-    state = server.ask("GET", f"/flow_runs/{run_id}")["state"]
+    run_id = run if isinstance(run, str) else run.run_id
+    state = ask("GET", f"/flow_runs/{run_id}", api=api, auth=auth)["state"]
     if state["type"] not in FINAL:
         return None
-    found = server.ask("POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}, "key": {"like_": "%-verdict"}}})
+    found = ask("POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}, "key": {"like_": "%-verdict"}}},
+                api=api, auth=auth)
     told: dict[str, Any] = json.loads(found[0]["data"])[0] if found else {}
     return Outcome(state["name"], state["message"] or "", *(told.get(name) for name in ("verdict", "reason", "run", "champion")))
 
@@ -84,33 +83,29 @@ def wait(run: Triggered | str, *, seconds: float = 3_600, poll: float = 2.0, api
     return found
 
 
-class _Server:
-    """Prefect's API with its address and password."""
+def ask(method: str, path: str, body: Any = None, *, api: str | None = None, auth: str | None = None) -> Any:
+    """Return what a route of Prefect's API answers; what may succeed later (no connection, 429, 5xx) is asked again.
 
-    def __init__(self, api: str | None, auth: str | None) -> None:
-        self.api = (api or os.environ.get("PREFECT_API_URL") or "http://127.0.0.1:4200/api").rstrip("/")
-        auth = auth or os.environ.get("PREFECT_API_AUTH_STRING")
-        self.headers = {"Content-Type": "application/json"}
-        if auth:
-            self.headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Return the answer's JSON; what may succeed later (no connection, 429, 5xx) is asked again."""
-        content = None if body is None else json.dumps(body).encode()
-        for number in range(TRIES):
-            request = urllib.request.Request(self.api + path, content, self.headers, method=method)
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    return json.load(answer)
-            except urllib.error.HTTPError as error:
-                if error.code != 429 and error.code < 500:
-                    raise _refused(error, path) from None
-                why = f"{error.code} {error.reason}"
-            except (OSError, json.JSONDecodeError) as error:
-                why = str(getattr(error, "reason", error))
-            if number < TRIES - 1:
-                time.sleep(WAITS[number])
-        raise SourceUnavailable(f"Prefect's server at {self.api} does not answer: {why}.", remedy="Is `nightgate up` running there?")
+    Raises UsageError and SourceUnavailable as `trigger` does.
+    """
+    api = (api or os.environ.get("PREFECT_API_URL") or "http://127.0.0.1:4200/api").rstrip("/")
+    auth = auth or os.environ.get("PREFECT_API_AUTH_STRING")
+    headers = {"Content-Type": "application/json"}
+    if auth:
+        headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
+    request = urllib.request.Request(api + path, None if body is None else json.dumps(body).encode(), headers, method=method)
+    for wait in (*WAITS, 0.0):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            if error.code != 429 and error.code < 500:
+                raise _refused(error, path) from None
+            why = f"{error.code} {error.reason}"
+        except (OSError, json.JSONDecodeError) as error:
+            why = str(getattr(error, "reason", error))
+        time.sleep(wait)
+    raise SourceUnavailable(f"Prefect's server at {api} does not answer: {why}.", remedy="Is `nightgate up` running there?")
 
 
 def _refused(error: urllib.error.HTTPError, path: str) -> UsageError:

@@ -1,6 +1,6 @@
 """What passes between stages: references to immutable tables, never frames."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 ColumnType = Literal["integer", "number", "boolean", "text", "date"]
@@ -27,9 +27,6 @@ class Dataset:
     sha256: str
     rows: int
     columns: tuple[Column, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Dataset":

@@ -1,7 +1,7 @@
 """The decision: challenger against champion on the same rows, promoted only on evidence."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.stats import t as student
@@ -37,9 +37,6 @@ class Decision:
     sentence: str
     rule: str
     comparison: Comparison | None
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compare(metric: Metric, challenger: Scored, other: Scored, *, level: float, seed: int) -> Comparison:

@@ -10,6 +10,7 @@ from pathlib import Path
 from nightgate import approving, nights, registry, releases, runs
 from nightgate.definition.loading import definition_path, load_definition, model_names
 from nightgate.errors import DefinitionError, FileMissing, ModelBusy, NightgateError, NotVerified, StoreError
+from nightgate.records import numbered
 from nightgate.settings import Settings
 
 LEFT_BEHIND = 24 * 3_600
@@ -35,7 +36,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             continue
         try:
             with runs.hold(settings.registry, model, holder_id="doctor"):
-                for number in nights.bury(settings, definition, before=_after_all(settings, model)):
+                for number in nights.bury(settings, definition, before=max(numbered(settings.store, f"runs/{model}"), default=0) + 1):
                     yield Finding(model, f"Run {number} had ended without a word; it has a record now.", True)
                 for number in approving.expire(settings, model):
                     yield Finding(model, f"Nobody decided about run {number} in time: the champion stays.", True)
@@ -47,10 +48,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
         except StoreError as error:
             yield Finding(model, error.message, False)
     yield from _left_behind(settings)
-
-
-def _after_all(settings: Settings, model: str) -> int:
-    return max((int(name) for name in settings.store.names(f"runs/{model}") if name.isdigit()), default=0) + 1
 
 
 def _pointer(settings: Settings, model: str) -> Generator[Finding, None, bool]:

@@ -25,8 +25,8 @@ from nightgate.datasets import Column, Dataset
 from nightgate.definition.model import Definition, Privacy, Source
 from nightgate.errors import ContractBroken, NightgateError
 from nightgate.faults import Fault, faults
+from nightgate.schedules import window_of
 from nightgate.settings import Settings
-from nightgate.windows import window_of
 
 ROWS = 20_000
 """Rows of a snapshot that are drilled with; counts of rows are checked on all of them only."""

@@ -1,7 +1,7 @@
 """Nights of monitoring, kept one record each, and what follows from their order: an alarm opens once, and asks once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -46,9 +46,6 @@ class Watched:
         """Why a retraining is asked for, as the run's name has it."""
         return f"drift of {', '.join(self.causes[:3])}" if self.causes else "loss of performance"
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def of_comparison(found: TableDrift, *, as_of: date, version: int) -> Watched:
     """Return the record of a night, before what its order among others makes of it."""
@@ -73,7 +70,7 @@ def placed(night: Watched, before: Sequence[Watched]) -> Watched:
 
 
 def write(store: Store, night: Watched) -> None:
-    store.write_json(f"{_folder(night.model)}/{night.as_of}.json", night.as_json())
+    store.write_json(f"{_folder(night.model)}/{night.as_of}.json", night)
 
 
 def read(store: Store, model: str) -> list[Watched]:

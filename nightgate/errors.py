@@ -12,7 +12,6 @@ NightgateError
 ├── ModelBusy             another run holds the model          exit 1
 ├── NotNeeded             nobody: the night has its run        exit 0
 ├── NotVerified           a release did not verify             exit 1
-├── ReplayDiffers         a replayed night came out otherwise  exit 1
 └── StoreError            the installation's keeper            exit 1
 """
 
@@ -100,6 +99,10 @@ class SourceUnavailable(NightgateError):
     """A source that did not answer: the only error that is retried."""
 
 
+class ServerUnavailable(NightgateError):
+    """Prefect's server does not answer, or did no longer."""
+
+
 class NotNeeded(NightgateError):
     """A scheduled night that has its run, or that shall not be caught up."""
 
@@ -112,10 +115,6 @@ class ModelBusy(NightgateError):
 
 class NotVerified(NightgateError):
     """A release whose content is not what its manifest says."""
-
-
-class ReplayDiffers(NightgateError):
-    """A replayed night came out otherwise."""
 
 
 class StoreError(NightgateError):

@@ -11,8 +11,6 @@ The user's own function gets a frame of these without the target: integers and n
 pandas' `boolean`, text as `str`, the entity and the event time beside them; what it returns are the features.
 """
 
-import importlib
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,6 +23,7 @@ from nightgate.datasets import GROUP, ROW, Column, ColumnType, Dataset
 from nightgate.definition.model import Definition
 from nightgate.errors import DefinitionError
 from nightgate.hashing import Hashes, row_hashes
+from nightgate.importing import imported, users_line
 from nightgate.settings import Settings
 from nightgate.snapshots import reading_of
 from nightgate.sources.types import Guess, fitted, learn, settle, tidy
@@ -74,7 +73,7 @@ def engineer_frame(definition: Definition, frame: pd.DataFrame, types: Mapping[s
     if own is None:
         return features
     beside = [name for name in _keys(definition) if name in plain.columns]
-    result = _called(own, own_function(own), pd.concat([features, plain[beside]], axis=1))
+    result = _called(own, imported(own, "features.own"), pd.concat([features, plain[beside]], axis=1))
     return result.drop(columns=[name for name in (*_keys(definition), definition.target) if name in result.columns])
 
 
@@ -82,7 +81,7 @@ def snapshot_rows(definition: Definition, settings: Settings, snapshot: Dataset,
     """Return the rows of a snapshot that have these identities, in their order."""
     kept, known = [], []
     for table in _tables(settings, snapshot):
-        rows = _identities(definition, table)[ROW]
+        rows = identities(definition, table)[ROW]
         inside = np.isin(rows, wanted)
         kept.append(table.filter(pa.array(inside)))
         known.append(rows[inside])
@@ -122,7 +121,7 @@ def _completed(definition: Definition, made: pa.Table, table: pa.Table) -> pa.Ta
     for name in (definition.target, *_keys(definition), *definition.evaluation.slices):
         if name in table.column_names and name not in made.column_names:
             made = made.append_column(name, table[name])
-    for name, hashes in _identities(definition, table).items():
+    for name, hashes in identities(definition, table).items():
         made = made.append_column(name, pa.array(hashes))
     return made
 
@@ -152,7 +151,7 @@ def _passes(definition: Definition, name: str, types: Mapping[str, ColumnType]) 
     return name not in definition.not_features and name not in definition.columns.text and types[name] != "date"
 
 
-def _identities(definition: Definition, table: pa.Table) -> dict[str, Hashes]:
+def identities(definition: Definition, table: pa.Table) -> dict[str, Hashes]:
     """Return each row's identity and group: the entity (and event time), else the row without target and arrival."""
     apart = {definition.target, definition.source.arrived}
     keyed = definition.entity and definition.time is not None
@@ -207,27 +206,12 @@ def _of_text(name: str, column: "pd.Series[Any]") -> "dict[str, pd.Series[Any]]"
             f"{name}_digits": column.str.count("[0-9]").astype("float64") / length}
 
 
-def own_function(address: str) -> OwnFunction:
-    """Import `module:function`; raise DefinitionError saying what is not there."""
-    module_name, _, name = address.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the user's module may raise anything
-        raise DefinitionError(f"features.own: `{module_name}` cannot be imported: {_line(error)}",
-                              remedy=f"Write {module_name.replace('.', '/')}.py in the project, or mend it.") from None
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise DefinitionError(f"features.own: {module_name} has no function `{name}`.",
-                              remedy="Correct `own` under [features].")
-    return function  # type: ignore[no-any-return]
-
-
 def _called(address: str, function: OwnFunction, frame: pd.DataFrame) -> pd.DataFrame:
     given = frame.index
     try:
         result = function(frame.copy())
     except Exception as error:  # the user's code may raise anything
-        raise DefinitionError(f"features.own: `{address}` failed: {_line(error)}",
+        raise DefinitionError(f"features.own: `{address}` failed: {users_line(error)}",
                               remedy="Mend the function.") from None
     if not isinstance(result, pd.DataFrame):
         raise DefinitionError(f"features.own: `{address}` returned {type(result).__name__}.",
@@ -263,11 +247,3 @@ def _alike(one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:
         return bool(np.allclose(one.to_numpy(float), other.to_numpy(float), rtol=1e-9, atol=0, equal_nan=True))
     same = (one.astype(object) == other.astype(object)) | (one.isna() & other.isna())
     return bool(same.all())
-
-
-def _line(error: Exception) -> str:
-    """Return the last line of the user's code that an error passed, with the error."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__
-              and "site-packages" not in frame.filename and "importlib" not in frame.filename]
-    place = f"{frames[-1].filename}, line {frames[-1].lineno}: `{frames[-1].line}`: " if frames else ""
-    return f"{place}{type(error).__name__}: {str(error)[:300]}"

@@ -5,17 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nightgate.contracts.gate import GateResult, check
-from nightgate.contracts.quarantine import ASIDE, KEPT
+from nightgate.contracts.gate import ASIDE, KEPT, GateResult, check
 from nightgate.contracts.suites import Suite, read_suite
 from nightgate.contracts.telling import broken, expected, explain, message, passing
 from nightgate.datasets import Dataset
 from nightgate.errors import ContractBroken
 from nightgate.nights import Night
 from nightgate.records import GateNumbers, RunRecord, gate_note, read_record, run_numbers
+from nightgate.schedules import window_of
 from nightgate.spool import working_folder
 from nightgate.store import Store
-from nightgate.windows import window_of
 
 
 def pass_gate(night: Night, boundary: str, dataset: Dataset) -> GateResult:
@@ -35,7 +34,7 @@ def pass_gate(night: Night, boundary: str, dataset: Dataset) -> GateResult:
                 notes["quarantine"] = aside
         numbers = GateNumbers(boundary, result.success, result.checks, result.failed + result.errored, result.quarantined,
                               result.seconds, suite.sha256, broken(result))
-        notes.update(gate=numbers, result=result.as_json(), told=passing(result))
+        notes.update(gate=numbers, result=result, told=passing(result))
         return result
 
 

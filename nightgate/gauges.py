@@ -7,6 +7,7 @@ from nightgate.definition.loading import model_names
 from nightgate.records import RunRecord, history
 from nightgate.releases import champion_of
 from nightgate.runs import holder_of
+from nightgate.serving.metrics import Sample, family
 from nightgate.settings import Settings
 
 VERDICTS = ("promoted", "kept", "stopped", "waiting", "rejected", "rolled_back", "failed")
@@ -29,12 +30,11 @@ HELP = {
 
 def metrics(settings: Settings) -> str:
     """Return the gauges of all models."""
-    lines: dict[str, list[str]] = {name: [] for name in HELP}
+    found: dict[str, list[Sample]] = {}
     for model in model_names(settings.models):
         for name, labels, value in _of_model(settings, model):
-            told = ",".join(f'{key}="{label}"' for key, label in {"model": model, **labels}.items())
-            lines[name].append(f"{name}{{{told}}} {value:g}")
-    return "".join(f"# HELP {name} {HELP[name]}\n# TYPE {name} gauge\n" + "\n".join(found) + "\n" for name, found in lines.items() if found)
+            found.setdefault(name, []).append(("", {"model": model, **labels}, value))
+    return "".join(family(name, told, "gauge", found[name]) for name, told in HELP.items() if name in found)
 
 
 def _of_model(settings: Settings, model: str) -> Iterator[tuple[str, dict[str, str], float]]:

@@ -4,14 +4,18 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from nightgate.datasets import ColumnType
 from nightgate.definition.model import Task
 from nightgate.errors import DataUnusable, UsageError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from nightgate.sources.types import Reading, fitted
+from nightgate.wording import named
 
 KEY_NAME = re.compile(r"(?:^|[_\s.-])(?:id|key|uuid|guid|no|nr|number)$|^id(?:[_\s.-]|$)", re.IGNORECASE)
 CAMEL_KEY = re.compile(r"[a-z](?:ID|Id|Key)$")
@@ -43,13 +47,13 @@ class Guesses:
     told: dict[str, str] = field(default_factory=dict)
 
 
-def guess(table: "pa.Table", types: dict[str, ColumnType], *, target: str, entity: Sequence[str] = (),
+def guess(table: pa.Table, types: dict[str, ColumnType], *, target: str, entity: Sequence[str] = (),
           time: str | None = None, task: Task | None = None, positive: str | None = None) -> Guesses:
     """Guess from a sample what the caller has not said. Raises UsageError for columns that are not there, and
     DataUnusable for a target that cannot be learnt."""
     for name in (target, *entity, *([time] if time else [])):
         if name not in types:
-            raise UsageError(f"There is no column `{name}`; the data have {_listed(types)}.",
+            raise UsageError(f"There is no column `{name}`; the data have {named(types, 20)}.",
                              remedy="Names count letter by letter.")
     told: dict[str, str] = {}
     task = task or _task(table, target, types[target], told)
@@ -72,12 +76,8 @@ def guess(table: "pa.Table", types: dict[str, ColumnType], *, target: str, entit
     return Guesses(task, positive, keys, time, tuple(prose), excluded, told)
 
 
-def _nearly(table: "pa.Table", name: str) -> str:
+def _nearly(table: pa.Table, name: str) -> str:
     """Say so when most values of a text column are numbers or dates: one that is none made it text."""
-    from datetime import UTC
-
-    from nightgate.sources.types import Reading, fitted
-
     values = table[name].drop_null().cast("string").combine_chunks()
     for kind, word in (("number", "numeric"), ("date", "date")):
         made = fitted(values.dictionary_encode(), kind, Reading(".", (), UTC))  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def _nearly(table: "pa.Table", name: str) -> str:
     return ""
 
 
-def _task(table: "pa.Table", target: str, kind: ColumnType, told: dict[str, str]) -> Task:
+def _task(table: pa.Table, target: str, kind: ColumnType, told: dict[str, str]) -> Task:
     distinct = _distinct(table, target)
     if distinct < 2:
         found = "the same value in every row" if distinct else "no value"
@@ -108,9 +108,7 @@ def _task(table: "pa.Table", target: str, kind: ColumnType, told: dict[str, str]
     return "multiclass"
 
 
-def _positive(table: "pa.Table", target: str, told: dict[str, str]) -> str:
-    import pyarrow.compute as pc
-
+def _positive(table: pa.Table, target: str, told: dict[str, str]) -> str:
     counts = {_text(each["values"]): each["counts"] for each in pc.value_counts(table[target].drop_null()).to_pylist()}
     words = [value for value in counts if value.strip().lower() in POSITIVE_WORDS]
     if words == ["1"] and not {"0", "-1"} & counts.keys():
@@ -129,7 +127,7 @@ def _time(types: dict[str, ColumnType], target: str, told: dict[str, str]) -> st
     return dates[0]
 
 
-def _entity(table: "pa.Table", types: dict[str, ColumnType], taken: set[str | None], excluded: dict[str, str],
+def _entity(table: pa.Table, types: dict[str, ColumnType], taken: set[str | None], excluded: dict[str, str],
             told: dict[str, str]) -> tuple[str, ...]:
     """Return the key if one column looks like it; columns that only number the rows are excluded."""
     found: tuple[str, ...] = ()
@@ -146,17 +144,13 @@ def _entity(table: "pa.Table", types: dict[str, ColumnType], taken: set[str | No
     return found
 
 
-def _counts_up(table: "pa.Table", name: str) -> bool:
-    import numpy as np
-
+def _counts_up(table: pa.Table, name: str) -> bool:
     values = table[name].drop_null().to_numpy()
     return bool(len(values) > 1 and np.all(np.diff(values) == 1))
 
 
-def _shape(table: "pa.Table", name: str, kind: ColumnType) -> tuple[int, float, float]:
+def _shape(table: pa.Table, name: str, kind: ColumnType) -> tuple[int, float, float]:
     """Return distinct values, their share of the rows, and the mean number of words of a text column."""
-    import pyarrow.compute as pc
-
     distinct = _distinct(table, name)
     known = max(table.num_rows - table[name].null_count, 1)
     words = 0.0
@@ -166,19 +160,12 @@ def _shape(table: "pa.Table", name: str, kind: ColumnType) -> tuple[int, float, 
     return distinct, distinct / known, words
 
 
-def _distinct(table: "pa.Table", name: str) -> int:
-    import pyarrow.compute as pc
-
+def _distinct(table: pa.Table, name: str) -> int:
     return int(pc.count_distinct(table[name], mode="only_valid").as_py())
 
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _listed(names: Any) -> str:
-    shown = list(names)[:20]
-    return ", ".join(f"`{name}`" for name in shown) + (" …" if len(names) > 20 else "")
 
 
 def definition_text(name: str, source: dict[str, str | bool], target: str, guesses: Guesses, *, salt: str,

@@ -22,11 +22,12 @@ def row_hashes(table: pa.Table, seed: int = 0) -> Hashes:
     state = np.full(table.num_rows, np.uint64(seed) ^ MISSING)
     for name in sorted(table.column_names):
         state ^= _bits(table[name])
-        _mix(state)
+        mix(state)
     return state
 
 
-def _mix(state: Hashes) -> None:
+def mix(state: Hashes) -> None:
+    """Spread the bits of each value over all of its bits, in place."""
     for shift, odd in zip((30, 27), _ODD, strict=True):
         state ^= state >> np.uint64(shift)
         state *= odd

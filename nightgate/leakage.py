@@ -4,14 +4,16 @@ Only training rows are looked at, but for the search of equal rows, which compar
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from nightgate.definition.model import Definition
+from nightgate.hashing import Hashes, row_hashes
 from nightgate.splits import Split
 from nightgate.tables import Table
 
@@ -61,9 +63,6 @@ class Leak:
 
     def __str__(self) -> str:
         return f"{self.kind if self.kind == EQUAL_ROWS else ', '.join(self.columns)}: {self.evidence}"
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def find(definition: Definition, table: Table, split: Split) -> list[Leak]:
@@ -230,13 +229,7 @@ def _is_dense(column: "pd.Series[Any]") -> bool:
     return column.nunique() > len(column) / DENSE and len(column) >= FEWEST_VALUES
 
 
-def _marks(table: Table) -> NDArray[np.uint64]:
+def _marks(table: Table) -> Hashes:
     """Return a 64-bit mark a row of features and target: equal rows have equal marks, others almost surely not."""
-    mixed = np.zeros(len(table.target), dtype=np.uint64)
-    columns = [table.frame[name].cat.codes.to_numpy() if isinstance(table.frame[name].dtype, pd.CategoricalDtype)
-               else table.frame[name].to_numpy() for name in table.frame.columns]
-    for column in [*columns, table.target]:
-        bits = np.nan_to_num(column.astype(np.float64), nan=-0.1).view(np.uint64)
-        mixed = (mixed ^ bits ^ (bits >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)  # golden ratio, as in splitmix64
-        mixed ^= mixed >> np.uint64(32)
-    return mixed
+    features = pa.Table.from_pandas(table.frame, preserve_index=False)
+    return row_hashes(features.append_column("", pa.array(table.target.astype(np.float64))))

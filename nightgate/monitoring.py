@@ -21,11 +21,12 @@ from nightgate.drift.reference import WEEK, Reference, learn
 from nightgate.drift.sketches import merge, name_of
 from nightgate.errors import DataUnusable, FileMissing, SourceUnavailable
 from nightgate.evaluation.metrics import Scored
-from nightgate.observing import AT, Observed, as_column, from_source, observed, today, with_predictions_of
-from nightgate.records import Interval, run_key
+from nightgate.observing import AT, Observed, as_column, from_source, observed, with_predictions_of
+from nightgate.records import run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
+from nightgate.schedules import today
 from nightgate.settings import Settings
-from nightgate.wording import figure
+from nightgate.wording import figure, interval
 
 PROFILE, PROMISE = "profile.json.gz", "promise.json"
 """What a run writes for monitoring, beside its record."""
@@ -57,7 +58,7 @@ def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: 
         raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
     reference, manifest = reference_of(settings, model, version), read_manifest(settings.store, model, version)
     seen = seen or observed(settings, definition, version, as_of)
-    nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*hidden(definition), AT})
+    nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*definition.not_features, AT})
     compared = compare_nights(reference, nights, data=model)
     done = performance_of(settings, manifest, seen, *_with_labels(settings, definition, version, as_of or today(definition), seen))
     return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, seen.odd)
@@ -65,19 +66,15 @@ def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: 
 
 def beside(compared: Compared, done: Performance) -> Compared:
     """Put the performance beside the columns: a gate that looks at them looks at it, too. What is only estimated is never an alarm."""
-    promised = f"promised {done.metric} {told(done.promised)}"
+    promised = f"promised {done.metric} {interval(done.promised)}"
     if done.realised is None:
         guessed = "" if done.estimated is None else f"; estimated {figure(done.estimated)}"
         row = ColumnDrift(PERFORMANCE, "undecided", 0.0, 0.0, f"{done.labelled:,} new rows with labels{guessed}; {promised}")
     else:
         away, bound = abs(done.realised.value - done.promised.value), done.promised.high - done.promised.low
         row = ColumnDrift(PERFORMANCE, "alarm" if done.lost else "quiet", away, bound,
-                          f"{done.metric} {told(done.realised)} on {done.labelled:,} rows, {promised}", 1.0)
+                          f"{done.metric} {interval(done.realised)} on {done.labelled:,} rows, {promised}", 1.0)
     return replace(compared, found=replace(compared.found, columns=[*compared.found.columns, row]))
-
-
-def told(interval: Interval) -> str:
-    return f"{figure(interval.value)} ({figure(interval.low)} to {figure(interval.high)})"
 
 
 def _with_labels(settings: Settings, definition: Definition, version: int, as_of: date, seen: Observed) -> tuple[Observed, str]:
@@ -152,14 +149,9 @@ def reference_of(settings: Settings, model: str, version: int) -> Reference:
 
 def learn_snapshot(definition: Definition, path: Path, raw: Iterable[str], importances: Mapping[str, float] | None = None) -> Reference:
     """Return the reference of a snapshot's columns that a prediction needs, its wobble by days where rows have a time."""
-    kept = frozenset(raw) - hidden(definition)
+    kept = frozenset(raw) - definition.not_features
     return learn(of_file(path), time=definition.time, importances=importances,
                  leave_out=frozenset(pq.read_schema(path).names) - kept - {definition.time or ""})
-
-
-def hidden(definition: Definition) -> frozenset[str]:
-    """Return the columns of rows that are never compared: keys and times grow, and the target is judged by performance."""
-    return definition.not_features
 
 
 def with_predictions(reference: Reference, predictions: NDArray[np.float64], classes: Sequence[str],

@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
@@ -25,7 +25,16 @@ from nightgate import approving, registry, releases, runs, schedules
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError, bounded
-from nightgate.records import CandidateNumbers, GateNumbers, Interval, RunRecord, Verdict, run_key, write_record
+from nightgate.records import (
+    CandidateNumbers,
+    GateNumbers,
+    Interval,
+    RunRecord,
+    Verdict,
+    numbered,
+    run_key,
+    write_record,
+)
 from nightgate.settings import Settings
 
 log = logging.getLogger("nightgate")
@@ -76,7 +85,7 @@ class Night:
                      extra={"stage": name, "told": told, "seconds": seconds})
 
     def note(self, name: str, value: Mapping[str, Any]) -> None:
-        self.settings.store.write_json(f"{self.folder}/notes/{name}.json", _plain(value))
+        self.settings.store.write_json(f"{self.folder}/notes/{name}.json", value)
 
     def notes(self) -> dict[str, dict[str, Any]]:
         store = self.settings.store
@@ -101,7 +110,7 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
     as_of = as_of or (today if scheduled is None else schedules.night_of(definition.schedule, scheduled))
     key = hashlib.sha256(json.dumps([definition.model_dump(mode="json"), str(as_of), code_version(settings.root), dry_run],
                                     sort_keys=True).encode()).hexdigest()
-    taken = max((int(name) for name in settings.store.names(f"runs/{model}") if name.isdigit()), default=0)
+    taken = max(numbered(settings.store, f"runs/{model}"), default=0)
 
     def needed() -> None:
         if scheduled is not None:
@@ -154,10 +163,11 @@ def assemble(night: Night, verdict: Verdict, reason: str) -> RunRecord:
         candidates=sorted((replace(each, chosen=each.name == chosen) for each in candidates), key=lambda each: each.name),
         evaluation=evaluated.get("evaluation", {}), decision=decided.get("decision", {}),
         warnings=notes.get("look-for-leaks", {}).get("warnings", []),
-        seconds={name: note["seconds"] for name, note in sorted(notes.items(), key=_began)
+        seconds={name: note["seconds"] for name, note in sorted(notes.items(), key=lambda named: named[1].get("began", 0.0))
                  if "seconds" in note},
         report=notes.get("report", {}).get("report"), trigger=night.trigger, overrides=night.overrides or {},
-        scheduled=None if night.scheduled is None else night.scheduled.isoformat(), lag=_lag(night),
+        scheduled=None if night.scheduled is None else night.scheduled.isoformat(),
+        lag=None if night.scheduled is None else round((datetime.fromisoformat(night.started) - night.scheduled).total_seconds(), 1),
         dry_run=night.dry_run, cost=_cost(night, notes),
         definition=night.definition.model_dump(mode="json"), code=code_version(night.settings.root),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -190,15 +200,6 @@ def _cpu_seconds() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _lag(night: Night) -> float | None:
-    """Return by how many seconds a night began after it was due."""
-    return None if night.scheduled is None else round((datetime.fromisoformat(night.started) - night.scheduled).total_seconds(), 1)
-
-
-def _began(note: tuple[str, Mapping[str, Any]]) -> float:
-    return float(note[1].get("began", 0.0))
-
-
 def _record_of_failure(night: Night, error: BaseException) -> RunRecord:
     promoting = "promote" in night.notes()
     serves = promoting and releases.champion_of(night.settings, night.run.model) == night.run.run
@@ -211,7 +212,7 @@ def _record_of_failure(night: Night, error: BaseException) -> RunRecord:
         message = f"{name}: {error}" if str(error) else f"{name}."
         told = {"kind": name, "message": message[:1_000], "remedy": "The log of the run has the traceback."}
     reason = bounded(" ".join(line.strip() for line in told["message"].splitlines()), LONGEST_REASON)
-    return replace(assemble(night, verdict, reason), error=_plain(told))
+    return replace(assemble(night, verdict, reason), error=told)
 
 
 def _reported(night: Night, record: RunRecord) -> RunRecord:
@@ -230,8 +231,7 @@ def bury(settings: Settings, definition: Definition, *, before: int) -> list[int
     `before`: the first number that may still run.
     """
     store, model, found = settings.store, definition.name, []
-    for name in store.names(f"runs/{model}"):
-        number = int(name) if name.isdigit() else before
+    for number in numbered(store, f"runs/{model}"):
         if number >= before or store.exists(f"{run_key(model, number)}/record.json"):
             continue
         dead = Night(settings, definition, runs.Run(model, number, ""), date.min, datetime.now(UTC).isoformat(timespec="seconds"), "")
@@ -244,18 +244,3 @@ def bury(settings: Settings, definition: Definition, *, before: int) -> list[int
         conclude(dead, assemble(dead, "promoted" if serves else "failed", told))
         found.append(number)
     return found
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON takes it: records as objects, numpy's scalars as numbers, NaN as null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

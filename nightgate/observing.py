@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from nightgate import predictionlog, snapshots
 from nightgate.contracts.suites import read_suite
+from nightgate.datasets import ROW, Dataset
 from nightgate.definition.model import Definition
 from nightgate.drift.performance import join_labels
 from nightgate.drift.policy import PREDICTION
 from nightgate.drift.profile import Source
 from nightgate.drift.reference import WEEK
-from nightgate.releases import Manifest, read_manifest
+from nightgate.features import identities
+from nightgate.releases import ROWS, Manifest, read_manifest, read_release
+from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 from nightgate.tablefiles import ROW_GROUP
@@ -48,11 +51,19 @@ class Observed:
     odd: Sequence[str] = field(default=())
 
 
-def from_source(settings: Settings, definition: Definition, version: int, as_of: date) -> Observed:
-    """Return what a model would have seen of its source: the rows of the last week that it knows of, with the predictions."""
+def taken_of(settings: Settings, definition: Definition, as_of: date) -> Dataset:
+    """Take the snapshot of a model's source as of a date, its types as the contract has pinned them."""
     raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
-    scorer = load_scorer(settings, definition.name, version)
+    return snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
+
+
+def from_source(settings: Settings, definition: Definition, version: int, as_of: date) -> Observed:
+    """Return what a model would have seen of its source: the rows of the last week that it knows of, with the predictions.
+
+    Rows that it was trained on have none: of these it is surer than of others.
+    """
+    taken, scorer = taken_of(settings, definition, as_of), load_scorer(settings, definition.name, version)
+    trained = read_release(settings, definition.name, version, only=(ROWS,)).training_rows
 
     def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
         from pyarrow import dataset
@@ -61,8 +72,13 @@ def from_source(settings: Settings, definition: Definition, version: int, as_of:
             start = None if definition.time is None else _week_before(path, definition.time)
             newest = None if start is None else dataset.field(definition.time) >= start
             for batch in dataset.dataset(path, format="parquet").to_batches(filter=newest, batch_size=ROW_GROUP):
-                complete = set(scorer.release.manifest.raw) <= {*batch.schema.names} and batch.num_rows
-                yield batch, scorer.predict(batch.to_pandas()) if complete else None
+                complete = set(scorer.release.manifest.raw) <= {*batch.schema.names}
+                fresh = ~np.isin(identities(definition, pa.Table.from_batches([batch]))[ROW], trained)
+                if complete and fresh.any():
+                    new = batch.filter(pa.array(fresh))
+                    yield new, scorer.predict(new.to_pandas())
+                if not (complete and fresh.all()):
+                    yield batch.filter(pa.array(~fresh)) if complete else batch, None
 
     return Observed(blocks, definition.time, "the source")
 
@@ -79,15 +95,9 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
                     labels=labels)
 
 
-def today(definition: Definition) -> date:
-    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()
-
-
 def _labels(settings: Settings, definition: Definition, as_of: date) -> "pd.DataFrame":
-    raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    taken = snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
     wanted = [*definition.entity, definition.target, *([definition.source.arrived] if definition.source.arrived else [])]
-    with settings.store.local_copy(taken.uri) as path:
+    with settings.store.local_copy(taken_of(settings, definition, as_of).uri) as path:
         frame: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
     return frame
 

@@ -1,4 +1,4 @@
-"""A night as plain function calls, without Prefect: what a replay runs, and what the cost of orchestration is measured against."""
+"""A night as plain function calls, without Prefect: what replays and backtests run, and what orchestration's cost is measured against."""
 
 from nightgate import stages
 from nightgate.datasets import Dataset
@@ -15,6 +15,15 @@ def retrain(night: Night, *, threads: int) -> RunRecord:
 
 def decided(night: Night, *, threads: int) -> Decision:
     """Run the stages of a night up to the promotion, and return the decision."""
+    decision = released(night, threads=threads)
+    stages.register(night, decision, stages.report(night, decision))
+    if decision.verdict == "promoted":
+        stages.promote(night, decision)
+    return decision
+
+
+def released(night: Night, *, threads: int) -> Decision:
+    """Run the stages of a night up to the release, and return the decision."""
     snapshot = gated(night, "raw", stages.collect(night))
     table = gated(night, "features", stages.engineer(night, snapshot))
     stages.look_for_leaks(night, table)
@@ -25,9 +34,6 @@ def decided(night: Night, *, threads: int) -> Decision:
     decision = stages.decide(night, evaluated)
     stages.profile(night, snapshot, table, evaluated)
     stages.release(night, table, evaluated)
-    stages.register(night, decision, stages.report(night, decision))
-    if decision.verdict == "promoted":
-        stages.promote(night, decision)
     return decision
 
 

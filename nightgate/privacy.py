@@ -4,19 +4,18 @@ A token is the first 128 bits of HMAC-SHA256 over the value's text, in hex: the 
 token, every night; without the key nobody can tell the value, nor try values out.
 """
 
-import fcntl
 import hashlib
 import hmac
 import json
-import os
 import secrets
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightgate import keyfiles
 from nightgate.errors import DataUnusable, StoreError
 from nightgate.settings import Settings
+from nightgate.wording import named
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +40,7 @@ def shielded(chunk: "pa.Table", privacy: "Privacy", key: bytes) -> "pa.Table":
 
     absent = [name for name in (*privacy.drop, *privacy.mask) if name not in chunk.column_names]
     if absent:
-        raise DataUnusable(f"The data lack {_listed(absent)}, named under [privacy]: under another name such a "
+        raise DataUnusable(f"The data lack {named(absent)}, named under [privacy]: under another name such a "
                            "column would be stored as it is.",
                            remedy="Mend the source, or correct [privacy] to the new names.")
     for name in privacy.mask:
@@ -58,10 +57,6 @@ def _as_text(array: "pa.Array") -> "pa.DictionaryArray":
     return array if pa.types.is_dictionary(array.type) else array.cast(pa.string()).dictionary_encode()
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
 def masking_key(settings: Settings, model: str) -> bytes:
     """Return a model's key, made on first use in the installation's key file (mode 0600).
 
@@ -69,16 +64,14 @@ def masking_key(settings: Settings, model: str) -> bytes:
     the nights before would no longer match, so it is never replaced silently.
     """
     try:
-        settings.keys.parent.mkdir(parents=True, exist_ok=True)
-        with Path(f"{settings.keys}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with keyfiles.locked(settings.keys):
             keys = _keys(settings.keys)
             known = _remembered(settings, model)
             if model not in keys:
                 if known is not None:
                     raise _lost(settings, model, "is gone from")
                 keys[model] = secrets.token_hex(32)
-                _write(settings.keys, keys)
+                keyfiles.write(settings.keys, dict(sorted(keys.items())))
     except OSError as error:
         raise StoreError(f"The key file {settings.keys} cannot be used: {error.strerror}.",
                          remedy="Set NIGHTGATE_KEYS to a file that this user can read and write.") from None
@@ -110,18 +103,6 @@ def _keys(path: Path) -> dict[str, str]:
         return {str(model): bytes.fromhex(key).hex() for model, key in keys.items()}
     except (ValueError, AttributeError, TypeError):
         raise StoreError(f"The key file {path} is damaged.", remedy="Put the copy of a backup in its place.") from None
-
-
-def _write(path: Path, keys: dict[str, str]) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(keys, file, indent=2, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _lost(settings: Settings, model: str, what: str) -> StoreError:

@@ -1,7 +1,7 @@
 """The profile of a table: how many values each column has and where they lie, in one scan."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,6 @@ class ColumnProfile:
     least: float | str | None = None
     mean: float | None = None
     most: float | str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def profile(path: Path, columns: Sequence[Column], *, sensitive: frozenset[str] = frozenset()) -> list[ColumnProfile]:

@@ -102,6 +102,11 @@ class RunRecord:
         return cls(**{**value, "metrics": metrics, "gates": gates, "candidates": candidates})
 
 
+def differing(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return what two runs say otherwise, with both; – where one says nothing."""
+    return {what: (then.get(what, "–"), now.get(what, "–")) for what in {**then, **now} if then.get(what) != now.get(what)}
+
+
 def run_key(model: str, run: int) -> str:
     return f"runs/{model}/{run}"
 
@@ -122,13 +127,17 @@ def data_of(store: Store, record: RunRecord, boundary: str) -> Dataset:
 
 
 def write_record(store: Store, record: RunRecord) -> None:
-    store.write_json(f"{run_key(record.model, record.run)}/record.json", record.as_json())
+    store.write_json(f"{run_key(record.model, record.run)}/record.json", record)
+
+
+def numbered(store: Store, folder: str) -> list[int]:
+    """Return the numbers that name what is in a folder, ascending."""
+    return sorted(int(name) for name in store.names(folder) if name.isdigit())
 
 
 def run_numbers(store: Store, model: str) -> list[int]:
     """Return the numbers of the runs that have a record, ascending."""
-    return sorted(int(name) for name in store.names(f"runs/{model}") if name.isdigit()
-                  and store.exists(f"{run_key(model, int(name))}/record.json"))
+    return [number for number in numbered(store, f"runs/{model}") if store.exists(f"{run_key(model, number)}/record.json")]
 
 
 def history(store: Store, model: str) -> list[RunRecord]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightgate.errors import StoreError
+from nightgate.keyfiles import locked
 from nightgate.releases import read_pointer
 from nightgate.settings import Settings
 
@@ -44,12 +45,16 @@ def record(settings: Settings, entry: Entry) -> None:
 
     Raises StoreError when the registry cannot be used or belongs to a newer MLflow.
     """
+    from mlflow.exceptions import MlflowException
+
     with _client(settings) as client:
         experiment = _experiment(client, settings, entry.model)
         if _version_of(client, entry.model, entry.run) is not None:
             return
         run_id = _mlflow_run(client, experiment, entry)
-        _ensure_model(client, entry.model)
+        if not _has_model(client, entry.model):
+            with contextlib.suppress(MlflowException):  # another process was quicker
+                client.create_registered_model(entry.model)
         version = client.create_model_version(entry.model, source=entry.release, run_id=run_id,
                                               tags={RUN: str(entry.run), **entry.tags})
         client.set_registered_model_alias(entry.model, "challenger", version.version)
@@ -152,14 +157,6 @@ def _experiment(client: "MlflowClient", settings: Settings, model: str) -> str:
         return str(found.experiment_id)
 
 
-def _ensure_model(client: "MlflowClient", model: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    if not _has_model(client, model):
-        with contextlib.suppress(MlflowException):  # another process was quicker
-            client.create_registered_model(model)
-
-
 def _has_model(client: "MlflowClient", model: str) -> bool:
     return bool(client.search_registered_models(f"name = '{model}'"))
 
@@ -207,20 +204,12 @@ def _created_once(uri: str) -> Iterator[None]:
     if not uri.startswith(SQLITE):
         yield
         return
-    import fcntl
-
-    path = Path(uri.removeprefix(SQLITE))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not path.exists():
-            _create(path)
-        yield
-
-
-def _create(path: Path) -> None:
     from mlflow.tracking import MlflowClient
 
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    MlflowClient(tracking_uri=f"{SQLITE}{partial}").search_experiments(max_results=1)
-    partial.replace(path)
+    path = Path(uri.removeprefix(SQLITE))
+    with locked(path):
+        if not path.exists():
+            partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            MlflowClient(tracking_uri=f"{SQLITE}{partial}").search_experiments(max_results=1)
+            partial.replace(path)
+        yield

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nightgate.errors import FileMissing, NotVerified
+from nightgate.records import numbered
 from nightgate.scoring.form import Form, read
-from nightgate.scoring.rows import row_scorer
 from nightgate.settings import Settings
 from nightgate.store import Store
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from nightgate.datasets import ColumnType
     from nightgate.definition.model import Task
-    from nightgate.scoring.pipelines import PipelineScorer
 
 PROBES = 5
 """Hold-out rows whose predictions a release carries, to prove that it loads as it was written."""
@@ -68,6 +67,11 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     layout: int = LAYOUT
+
+    @property
+    def decides_at(self) -> float:
+        """The probability from which the positive class is predicted."""
+        return 0.5 if self.threshold is None else self.threshold
 
     @property
     def sha256(self) -> str:
@@ -138,7 +142,7 @@ def write_release(settings: Settings, manifest: Manifest, contents: Mapping[str,
     whole = Manifest(**{**asdict(manifest), "files": files})
     if (signed := signature(settings, whole.sha256)) is not None:
         settings.store.write(f"{key}/manifest.sig", signed)
-    settings.store.write_json(f"{key}/manifest.json", asdict(whole))
+    settings.store.write_json(f"{key}/manifest.json", whole)
     return whole
 
 
@@ -190,15 +194,6 @@ def _changed(model: str, version: int, what: str) -> NotVerified:
                        remedy=f"`nightgate rollback {model} --to VERSION` serves another one; find out who wrote it.")
 
 
-def pipeline_of(release: Release) -> "PipelineScorer":
-    """Return what scikit-learn itself says of rows."""
-    from nightgate.definition.model import Definition
-    from nightgate.scoring.pipelines import PipelineScorer
-
-    manifest = release.manifest
-    return PipelineScorer(Definition.model_validate_json(manifest.definition), release.pipeline, manifest.raw, manifest.inputs)
-
-
 def read_manifest(store: Store, model: str, version: int) -> Manifest:
     try:
         value = store.read_json(f"{release_key(model, version)}/manifest.json")
@@ -218,8 +213,13 @@ def verify(settings: Settings, model: str, version: int, *, pointed: str | None 
     only = (PIPELINE, PROBED) if manifest.falls_back else SERVED
     release = read_release(settings, model, version, only=only, pointed=pointed)
     if manifest.falls_back:
-        _compare(release, _said_by_pipeline(release), TOLERANCE)
+        from nightgate.scoring.scorer import PipelineScorer, frame_of
+
+        rows = json.loads(release.contents[PROBED])["rows"]
+        _compare(release, PipelineScorer.of(release).predict(frame_of(rows, manifest.raw)).tolist(), TOLERANCE)
     else:
+        from nightgate.scoring.rows import row_scorer
+
         check_probes(release, row_scorer(release.form))
 
 
@@ -231,17 +231,6 @@ def check_probes(release: Release, row: Any) -> None:
     rows = [[datetime.fromisoformat(value) if date and value is not None else value for value, date in zip(row, dates, strict=True)]
             for row in json.loads(release.contents[PROBED])["rows"]]
     _compare(release, [row(*values) for values in rows], 1e-12)
-
-
-def _said_by_pipeline(release: Release) -> Any:
-    import pandas as pd
-
-    rows = json.loads(release.contents[PROBED])["rows"]
-    frame = pd.DataFrame(rows, columns=list(release.manifest.raw))
-    for name, kind in release.manifest.raw.items():
-        if kind == "date":
-            frame[name] = pd.to_datetime(frame[name], format="ISO8601")
-    return pipeline_of(release).predict(frame).tolist()
 
 
 def _compare(release: Release, answers: Any, tolerance: float) -> None:
@@ -257,9 +246,7 @@ def _compare(release: Release, answers: Any, tolerance: float) -> None:
 
 def versions(store: Store, model: str) -> list[int]:
     """Return the versions of a model that have a whole release, ascending."""
-    names = store.names(f"releases/{model}")
-    return sorted(int(name) for name in names if name.isdigit()
-                  and store.exists(f"{release_key(model, int(name))}/manifest.json"))
+    return [number for number in numbered(store, f"releases/{model}") if store.exists(f"{release_key(model, number)}/manifest.json")]
 
 
 def read_pointer(store: Store, model: str) -> Pointer | None:
@@ -300,4 +287,4 @@ def point(store: Store, model: str, pointer: Pointer | None) -> None:
     if pointer is None:
         store.remove(key)
     else:
-        store.write_json(key, asdict(pointer))
+        store.write_json(key, pointer)

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ from nightgate import plain, releases
 from nightgate.definition.model import Definition
 from nightgate.errors import ContractBroken, LeakFound, UsageError
 from nightgate.nights import code_version, night
-from nightgate.records import RunRecord, read_record, run_key, run_numbers, write_record
+from nightgate.records import RunRecord, differing, read_record, run_key, run_numbers, write_record
 from nightgate.settings import Settings
 
 REPLAYED = ("promoted", "kept", "waiting", "rejected", "stopped")
@@ -61,8 +61,8 @@ def replay(settings: Settings, model: str, which: str | int | None = None) -> Re
     with tempfile.TemporaryDirectory(prefix="nightgate-replay-") as folder:
         place = _as_it_was(settings, then, Path(folder))
         now = _run(place, then)
-    return Replayed(model, then.run, now.model_sha256, tuple(_differences(_results(then), _results(now))),
-                    tuple(_differences(_causes(then), {**_causes(now), "code": code_version(settings.root)})))
+    return Replayed(model, then.run, now.model_sha256, _differences(_results(then), _results(now)),
+                    _differences(_causes(then), {**_causes(now), "code": code_version(settings.root)}))
 
 
 def _as_it_was(settings: Settings, then: RunRecord, folder: Path) -> Settings:
@@ -114,7 +114,5 @@ def _causes(record: RunRecord) -> dict[str, str]:
     return {"code": record.code, **{f"version of {name}": number for name, number in record.versions.items()}}
 
 
-def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Difference]:
-    for what in {**then, **now}:
-        if then.get(what) != now.get(what):
-            yield Difference(what, then.get(what, "–"), now.get(what, "–"))
+def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[Difference, ...]:
+    return tuple(Difference(what, *pair) for what, pair in differing(then, now).items())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nightgate import registry, runs
 from nightgate.definition.loading import definition_path, load_definition, model_names
 from nightgate.definition.model import Definition
-from nightgate.records import history, run_key
+from nightgate.records import history, numbered, run_key
 from nightgate.releases import read_pointer, release_key
 from nightgate.settings import Settings
 from nightgate.store import Store
@@ -27,7 +27,7 @@ class Removed:
 
     key: str
     why: str
-    size: int
+    bytes: int
 
 
 def clean(settings: Settings, *, dry_run: bool) -> list[Removed]:
@@ -56,7 +56,7 @@ def _of_runs(settings: Settings, definition: Definition, *, dry_run: bool) -> It
     if runs.holder_of(settings.registry, model) is not None:
         return
     kept = kept_runs(settings, definition)
-    old = sorted({int(name) for folder in ("runs", "releases") for name in store.names(f"{folder}/{model}") if name.isdigit()} - kept)
+    old = sorted({number for folder in ("runs", "releases") for number in numbered(store, f"{folder}/{model}")} - kept)
     for number in old:
         for key in (run_key(model, number), release_key(model, number)):
             if store.exists(key):

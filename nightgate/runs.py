@@ -10,24 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Engine,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    literal_column,
-    select,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 
 from nightgate.errors import ModelBusy, StoreError
@@ -40,14 +23,14 @@ RENEWAL_SECONDS = 10.0
 LAYOUT = 1
 """Version of these tables; a newer one is refused."""
 
-_tables = MetaData()
-_layout = Table("nightgate_layout", _tables, Column("version", Integer, primary_key=True))
-_runs = Table("nightgate_runs", _tables, Column("model", String(63), primary_key=True),
-              Column("run", Integer, primary_key=True, autoincrement=False), Column("run_id", String(64), nullable=False),
-              Column("key", String(64), nullable=False), Column("verdict", String(16)))
-_leases = Table("nightgate_leases", _tables, Column("model", String(63), primary_key=True), Column("run", Integer),
-                Column("run_id", String(64), nullable=False), Column("holder", String(255), nullable=False),
-                Column("renewed", Float, nullable=False))
+_tables = sa.MetaData()
+_layout = sa.Table("nightgate_layout", _tables, sa.Column("version", sa.Integer, primary_key=True))
+_runs = sa.Table("nightgate_runs", _tables, sa.Column("model", sa.String(63), primary_key=True),
+                 sa.Column("run", sa.Integer, primary_key=True, autoincrement=False), sa.Column("run_id", sa.String(64), nullable=False),
+                 sa.Column("key", sa.String(64), nullable=False), sa.Column("verdict", sa.String(16)))
+_leases = sa.Table("nightgate_leases", _tables, sa.Column("model", sa.String(63), primary_key=True), sa.Column("run", sa.Integer),
+                   sa.Column("run_id", sa.String(64), nullable=False), sa.Column("holder", sa.String(255), nullable=False),
+                   sa.Column("renewed", sa.Float, nullable=False))
 
 
 @dataclass(frozen=True)
@@ -74,7 +57,7 @@ def lease(registry: str, model: str, *, run_id: str, key: str, after: int = 0, n
 
 
 @contextlib.contextmanager
-def hold(registry: str, model: str, *, holder_id: str) -> Iterator[Engine]:
+def hold(registry: str, model: str, *, holder_id: str) -> Iterator[sa.Engine]:
     """Hold a model without a run, as a rollback does, until the block ends. Raises ModelBusy and StoreError."""
     with _engine(registry) as engine:
         _take(engine, model, holder_id)
@@ -87,26 +70,26 @@ def hold(registry: str, model: str, *, holder_id: str) -> Iterator[Engine]:
             ended.set()
             renewal.join()
             with _told(registry), engine.begin() as connection:
-                connection.execute(delete(_leases).where(_leases.c.model == model, _leases.c.run_id == holder_id))
+                connection.execute(sa.delete(_leases).where(_leases.c.model == model, _leases.c.run_id == holder_id))
 
 
 def conclude(registry: str, run: Run, verdict: str) -> None:
     """Write down that a run has its verdict: it will not be resumed."""
     with _engine(registry) as engine, _told(registry), engine.begin() as connection:
-        connection.execute(update(_runs).where(_runs.c.model == run.model, _runs.c.run == run.run).values(verdict=verdict))
+        connection.execute(sa.update(_runs).where(_runs.c.model == run.model, _runs.c.run == run.run).values(verdict=verdict))
 
 
 def still_held(registry: str, run: Run) -> bool:
     """Say whether the lease is still this run's; asked right before the pointer moves."""
     with _engine(registry) as engine, _told(registry), engine.begin() as connection:
-        holder = connection.execute(select(_leases.c.run_id).where(_leases.c.model == run.model)).scalar()
+        holder = connection.execute(sa.select(_leases.c.run_id).where(_leases.c.model == run.model)).scalar()
     return bool(holder == run.run_id)
 
 
 def holder_of(registry: str, model: str) -> tuple[int | None, str] | None:
     """Return number and id of the run that holds a model now, or None."""
     with _engine(registry) as engine, _told(registry), engine.begin() as connection:
-        row = connection.execute(select(_leases).where(_leases.c.model == model)).first()
+        row = connection.execute(sa.select(_leases).where(_leases.c.model == model)).first()
         if row is None or _is_free(connection, row.holder, row.renewed):
             return None
     return row.run, row.run_id
@@ -117,44 +100,44 @@ def forget(registry: str, model: str) -> None:
     if (held := holder_of(registry, model)) is not None:
         raise _busy(model, *held)
     with _engine(registry) as engine, _told(registry), engine.begin() as connection:
-        connection.execute(delete(_runs).where(_runs.c.model == model))
+        connection.execute(sa.delete(_runs).where(_runs.c.model == model))
 
 
-def _take(engine: Engine, model: str, run_id: str) -> None:
+def _take(engine: sa.Engine, model: str, run_id: str) -> None:
     with _told(str(engine.url)), engine.begin() as connection:
-        row = connection.execute(select(_leases).where(_leases.c.model == model)).first()
+        row = connection.execute(sa.select(_leases).where(_leases.c.model == model)).first()
         if row is not None:
             if not _is_free(connection, row.holder, row.renewed):
                 raise _busy(model, row.run, row.run_id)
-            connection.execute(delete(_leases).where(_leases.c.model == model, _leases.c.renewed == row.renewed))
+            connection.execute(sa.delete(_leases).where(_leases.c.model == model, _leases.c.renewed == row.renewed))
         try:
-            connection.execute(insert(_leases).values(model=model, run=None, run_id=run_id, holder=mark(),
+            connection.execute(sa.insert(_leases).values(model=model, run=None, run_id=run_id, holder=mark(),
                                                       renewed=_now(connection)))
         except IntegrityError:
             raise _busy(model, None, "which took it just now") from None
 
 
-def _numbered(engine: Engine, model: str, run_id: str, key: str, after: int) -> Run:
+def _numbered(engine: sa.Engine, model: str, run_id: str, key: str, after: int) -> Run:
     """Return the run's number: that of a dead run of the same key, else the next one."""
     mine = (_leases.c.model == model) & (_leases.c.run_id == run_id)
     with _told(str(engine.url)), engine.begin() as connection:
-        last = connection.execute(select(_runs).where(_runs.c.model == model).order_by(_runs.c.run.desc())).first()
+        last = connection.execute(sa.select(_runs).where(_runs.c.model == model).order_by(_runs.c.run.desc())).first()
         resumed = last is not None and last.verdict is None and last.key == key
         number = last.run if resumed and last is not None else max(0 if last is None else last.run, after) + 1
-        connection.execute(update(_leases).where(mine).values(run=number))
+        connection.execute(sa.update(_leases).where(mine).values(run=number))
         if resumed:
-            connection.execute(update(_runs).where(_runs.c.model == model, _runs.c.run == number).values(run_id=run_id))
+            connection.execute(sa.update(_runs).where(_runs.c.model == model, _runs.c.run == number).values(run_id=run_id))
         else:
-            connection.execute(insert(_runs).values(model=model, run=number, run_id=run_id, key=key))
+            connection.execute(sa.insert(_runs).values(model=model, run=number, run_id=run_id, key=key))
     return Run(model, number, run_id, resumed)
 
 
-def _renew(engine: Engine, model: str, run_id: str, ended: threading.Event) -> None:
+def _renew(engine: sa.Engine, model: str, run_id: str, ended: threading.Event) -> None:
     mine = (_leases.c.model == model) & (_leases.c.run_id == run_id)
     while not ended.wait(RENEWAL_SECONDS):
         # An outage shorter than the lease does no harm; a longer one is found by `still_held` before the promotion.
         with contextlib.suppress(SQLAlchemyError), engine.begin() as connection:
-            connection.execute(update(_leases).where(mine).values(renewed=_now(connection)))
+            connection.execute(sa.update(_leases).where(mine).values(renewed=_now(connection)))
 
 
 def _busy(model: str, run: int | None, run_id: str) -> ModelBusy:
@@ -164,26 +147,26 @@ def _busy(model: str, run: int | None, run_id: str) -> ModelBusy:
                      details={"run": run, "run_id": run_id})
 
 
-def _is_free(connection: Connection, holder: str, renewed: float) -> bool:
+def _is_free(connection: sa.Connection, holder: str, renewed: float) -> bool:
     """Say whether a lease has run out, or its process on this very machine is dead."""
     return _now(connection) - renewed > LEASE_SECONDS or is_gone(holder)
 
 
-def _now(connection: Connection) -> float:
+def _now(connection: sa.Connection) -> float:
     """Return the database's own clock in seconds: machines' clocks differ."""
     clock = "(julianday('now') - 2440587.5) * 86400.0" if connection.dialect.name == "sqlite" else "extract(epoch from clock_timestamp())"
-    return float(connection.execute(select(literal_column(clock))).scalar_one())
+    return float(connection.execute(sa.select(sa.literal_column(clock))).scalar_one())
 
 
 @contextlib.contextmanager
-def _engine(registry: str) -> Iterator[Engine]:
+def _engine(registry: str) -> Iterator[sa.Engine]:
     with _told(registry):
         if registry.startswith("sqlite:///"):
             Path(registry.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(registry)
+        engine = sa.create_engine(registry)
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _patient)
-        event.listen(engine, "begin", _exclusive)
+        sa.event.listen(engine, "connect", _patient)
+        sa.event.listen(engine, "begin", _exclusive)
     try:
         with _told(registry):
             _open(engine)
@@ -198,19 +181,19 @@ def _patient(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
 
 
-def _exclusive(connection: Connection) -> None:
+def _exclusive(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _open(engine: Engine) -> None:
+def _open(engine: sa.Engine) -> None:
     """Create the tables once; refuse those of a newer version."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.execute(select(func.pg_advisory_xact_lock(0x4E67)))  # creators queue up
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0x4E67)))  # creators queue up
         _tables.create_all(connection)
-        version = connection.execute(select(_layout.c.version)).scalar()
+        version = connection.execute(sa.select(_layout.c.version)).scalar()
         if version is None:
-            connection.execute(insert(_layout).values(version=LAYOUT))
+            connection.execute(sa.insert(_layout).values(version=LAYOUT))
     if version is not None and version > LAYOUT:
         raise StoreError(f"The registry has layout {version}; this Nightgate knows layouts up to {LAYOUT}.",
                          remedy="Install the Nightgate that wrote it, or a newer one.")

@@ -1,10 +1,11 @@
-"""When a model's nights are due, and which of them still need a run."""
+"""When a model's nights are due, which of them still need a run, and which stretch of event time a run sees."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from nightgate.definition.model import Schedule
+from nightgate.definition.model import Definition, Schedule
 from nightgate.errors import NotNeeded
 from nightgate.records import history
 from nightgate.store import Store
@@ -57,3 +58,23 @@ def missed(store: Store, model: str, schedule: Schedule, now: datetime) -> list[
     since = datetime.combine(max(nights) + timedelta(days=1), datetime.min.time(), zone) - timedelta(microseconds=1)
     found = list(due(schedule, since, now))
     return found[-1:] if schedule.missed == "latest" else found[-MOST_CAUGHT_UP:]
+
+
+@dataclass(frozen=True)
+class Window:
+    """`[start, end)` in the model's time zone, without it."""
+
+    start: datetime | None
+    end: datetime
+
+
+def window_of(definition: Definition, as_of: date) -> Window:
+    """Return the window that ends at the as-of date, 00:00."""
+    end = datetime.combine(as_of, time())
+    days = definition.window.days
+    return Window(None if days is None else end - timedelta(days=days), end)
+
+
+def today(definition: Definition) -> date:
+    """Return the date where the model lives."""
+    return datetime.now(ZoneInfo(definition.schedule.timezone)).date()

@@ -61,7 +61,7 @@ class Settings:
         return (self.contracts or self.root / "data_contracts") / model
 
 
-def project_root(start: Path | None = None) -> Path:
+def project_root() -> Path:
     """Return the nearest folder upwards that holds pyproject.toml and models/; raise UsageError when there is none.
 
     `NIGHTGATE_PROJECT` names it outright.
@@ -69,7 +69,7 @@ def project_root(start: Path | None = None) -> Path:
     named = os.environ.get("NIGHTGATE_PROJECT")
     if named:
         return Path(named).resolve()
-    start = (start or Path.cwd()).resolve()
+    start = Path.cwd()
     for folder in (start, *start.parents):
         if (folder / MARK).is_file() and (folder / "models").is_dir():
             return folder

@@ -4,7 +4,10 @@ The private key stays where models are trained; whoever serves needs the public 
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nightgate.errors import FileMissing, NotVerified, StoreError, UsageError
 from nightgate.settings import Settings
@@ -37,33 +40,19 @@ def signature(settings: Settings, digest: str) -> bytes | None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    content = _read(settings.signing_key, "NIGHTGATE_SIGNING_KEY")
-    if content is None:
-        return None
-    try:
-        key = load_pem_private_key(content, password=None)
-    except (ValueError, TypeError):
-        raise _no_key(settings.signing_key) from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _no_key(settings.signing_key)
-    return key.sign(PREFIX + digest.encode())
+    key = _read(settings.signing_key, "NIGHTGATE_SIGNING_KEY", partial(load_pem_private_key, password=None), Ed25519PrivateKey)
+    return None if key is None else bytes(key.sign(PREFIX + digest.encode()))
 
 
 def check_signature(settings: Settings, digest: str, place: str, what: str) -> None:
     """Raise NotVerified unless a manifest's hash is signed by the key that the installation trusts, where it trusts one."""
-    content = _read(settings.public_key, "NIGHTGATE_PUBLIC_KEY")
-    if content is None:
-        return
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    try:
-        key = load_pem_public_key(content)
-    except ValueError:
-        raise _no_key(settings.public_key) from None
-    if not isinstance(key, Ed25519PublicKey):
-        raise _no_key(settings.public_key)
+    key = _read(settings.public_key, "NIGHTGATE_PUBLIC_KEY", load_pem_public_key, Ed25519PublicKey)
+    if key is None:
+        return
     try:
         key.verify(settings.store.read(place), PREFIX + digest.encode())
     except FileMissing:
@@ -74,10 +63,10 @@ def check_signature(settings: Settings, digest: str, place: str, what: str) -> N
                           remedy="Find out who wrote it; serve another version meanwhile.") from None
 
 
-def _read(path: Path, variable: str) -> bytes | None:
-    """Return a key file's content; None where there is none and nobody named one."""
+def _read(path: Path, variable: str, load: Callable[[bytes], object], kind: Any) -> Any:
+    """Return the key of a file, of a kind; None where there is none and nobody named one."""
     try:
-        return path.read_bytes()
+        key = load(path.read_bytes())
     except FileNotFoundError:
         if os.environ.get(variable):
             raise FileMissing(f"{path}, which {variable} names, is not there.", remedy="Correct it, or `nightgate keys new`.") from None
@@ -85,7 +74,8 @@ def _read(path: Path, variable: str) -> bytes | None:
     except OSError as error:
         raise StoreError(f"The key file {path} cannot be read: {error.strerror}.",
                          remedy=f"Let this user read it, or set {variable}.") from None
-
-
-def _no_key(path: Path) -> StoreError:
-    return StoreError(f"{path} is no Ed25519 key.", remedy="`nightgate keys new` makes a pair.")
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, kind):
+        raise StoreError(f"{path} is no Ed25519 key.", remedy="`nightgate keys new` makes a pair.")
+    return key

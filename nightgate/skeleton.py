@@ -1,13 +1,14 @@
 """The skeleton of a project: what `nightgate init` writes, from the wheel as well as from a checkout."""
 
 import difflib
+import json
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from nightgate.authoring import write_schema
+from nightgate.definition.model import Definition
 from nightgate.errors import FileMissing, UsageError
+from nightgate.wording import agreed
 
 PARTS = ("flows", "tasks", "deployments", "data_contracts", "models", "tests/project")
 """Folders that travel; in the wheel they lie in `nightgate/project`."""
@@ -41,13 +42,18 @@ def upgrade(folder: Path, *, ask: bool) -> list[str]:
     for name, source in changes.items():
         sys.stderr.writelines(difflib.unified_diff(_text(folder / name).splitlines(keepends=True),
                                                    _text(source).splitlines(keepends=True), f"{name} (yours)", f"{name} (new)"))
-    if not changes or (ask and not _agreed(len(changes))):
+    if not changes or (ask and not agreed(f"Change {len(changes)} files?")):
         return []
     for name, source in changes.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / name)
     write_schema(folder / "models")
     return sorted(changes)
+
+
+def write_schema(folder: Path) -> None:
+    """Write the JSON schema that editors complete definitions by."""
+    (folder / "definition.schema.json").write_text(json.dumps(Definition.model_json_schema(), indent=2) + "\n", encoding="utf-8")
 
 
 def _skeleton() -> dict[str, Path]:
@@ -59,19 +65,10 @@ def _skeleton() -> dict[str, Path]:
     found = {name: root / source for name, source in FILES.items()}
     for part in PARTS:
         place = "tests" if part == "tests/project" else part
-        found |= {f"{place}/{path.relative_to(root / part).as_posix()}": path for path in _files(root / part)}
+        found |= {f"{place}/{inside.as_posix()}": path for path in sorted((root / part).rglob("*"))
+                  if path.is_file() and not {*(inside := path.relative_to(root / part)).parts} & {*HIDDEN}}
     return found
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not set(path.relative_to(folder).parts) & set(HIDDEN))
 
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _agreed(count: int) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("Nobody is there to be asked.", remedy="Add --yes if it is meant.")
-    return input(f"Change {count} files? [y/N] ").strip().lower() == "y"

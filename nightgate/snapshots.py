@@ -9,7 +9,7 @@ came.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ from nightgate.definition.model import Definition
 from nightgate.errors import DataUnusable
 from nightgate.hashing import row_hashes
 from nightgate.privacy import masking_key, shielded
+from nightgate.schedules import Window, window_of
 from nightgate.settings import Settings
 from nightgate.sources import read_chunks
 from nightgate.sources.types import Guess, Reading, declared, fitted, learn, misfits, settle, tidy
 from nightgate.spool import MEMORY, Spool, working_folder
 from nightgate.tablefiles import ROW_GROUP, TableFile
-from nightgate.windows import Window, window_of
+from nightgate.wording import meant
 
 FOLDER = "snapshots"
 UNTIMED = "no event time"
@@ -58,9 +59,6 @@ class Snapshot:
     constant: tuple[str, ...]
     first: str | None = None
     last: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Snapshot":
@@ -114,7 +112,7 @@ def collect(definition: Definition, settings: Settings, *, as_of: date,
         tally.read, tally.late, duplicates, tally.dropped, stored.missing, stored.constant, *span)
     sidecar = f"{FOLDER}/{sha256}.json"
     if not settings.store.exists(sidecar):
-        settings.store.write_json(sidecar, snapshot.as_json())
+        settings.store.write_json(sidecar, snapshot)
     return snapshot
 
 
@@ -152,16 +150,12 @@ def read_window(definition: Definition, settings: Settings, window: Window, tall
 
 def _demand(definition: Definition, names: list[str]) -> None:
     """Raise DataUnusable for a column that the definition needs and the data lack."""
-    import difflib
-
     roles = {definition.target: "the target", **dict.fromkeys(definition.entity, "the entity")}
     optional = ((definition.time, "the event time"), (definition.source.arrived, "the arrival"))
     roles |= {name: role for name, role in optional if name is not None}
     for name, role in roles.items():
         if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            there = f"There is {', '.join(names[:12])}{', …' * (len(names) > 12)}."
-            hint = f"Did you mean `{close[0]}`?" if close else there
+            hint = meant(name, names) or f"There is {', '.join(names[:12])}{', …' * (len(names) > 12)}."
             place = shown(definition.source.data)
             raise DataUnusable(f"{place} has no column `{name}`, {role} of `{definition.name}`.",
                                remedy=f"{hint} Mend the source, or name another column.")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nightgate.definition.model import Definition
 from nightgate.errors import DataUnusable
+from nightgate.hashing import mix
 from nightgate.tables import Table
 
 Rows = NDArray[np.int64]
@@ -74,12 +75,9 @@ def _forward(time: NDArray[np.datetime64], rows: Rows, count: int) -> tuple[Fold
 
 
 def _positions(groups: NDArray[np.uint64], salt: str) -> NDArray[np.float64]:
-    """Return a place in [0, 1) for each group, the same on every machine and night (splitmix64, Steele et al. 2014)."""
-    key = np.uint64(int.from_bytes(hashlib.sha256(salt.encode()).digest()[:8], "little"))
-    mixed = groups ^ key
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
+    """Return a place in [0, 1) for each group, the same on every machine and night."""
+    mixed = groups ^ np.uint64(int.from_bytes(hashlib.sha256(salt.encode()).digest()[:8], "little"))
+    mix(mixed)
     return (mixed >> np.uint64(11)).astype(np.float64) / float(1 << 53)
 
 

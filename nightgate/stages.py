@@ -1,38 +1,34 @@
 """The stages of a retraining as plain functions: what a flow's tasks call, and what a notebook may call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from nightgate import decisions, features, leakage, monitoring, registry, releases, runs, snapshots
 from nightgate.contracts.suites import read_suite
-from nightgate.datasets import ROW, Column, Dataset
+from nightgate.datasets import Column, Dataset
 from nightgate.decisions import Comparison, Decision
-from nightgate.definition.model import Definition
 from nightgate.drift.performance import promise
 from nightgate.errors import DataUnusable, FileMissing, LeakFound, ModelBusy
-from nightgate.evaluation.holdout import Rival, metrics_row, predictions_of, predictions_table
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
+from nightgate.evaluation.holdout import metrics_row, predictions_of, predictions_table, rival_of
 from nightgate.evaluation.metrics import Scored
 from nightgate.nights import Night, assemble, code_version
 from nightgate.nights import conclude as write_down
 from nightgate.profile import profile as profile_columns
 from nightgate.records import CandidateNumbers, Interval, RunRecord, history, read_record, run_numbers
 from nightgate.reports import writing as reports
-from nightgate.reports.retraining import interval
 from nightgate.reports.writing import Documents
 from nightgate.scoring.releasing import files_of
 from nightgate.splits import Split, holdout_split
 from nightgate.spool import working_folder
-from nightgate.tables import Table, read_once, read_table
+from nightgate.tables import Table, read_once
 from nightgate.training.candidates import BASELINE, candidates_of
 from nightgate.training.saving import load, save
 from nightgate.training.tuning import Trained, Work, choose, choose_threshold, train_candidate
-from nightgate.wording import counted, figure
+from nightgate.wording import counted, figure, interval
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ def collect(night: Night) -> Dataset:
         snapshot = snapshots.collect(night.definition, night.settings, as_of=night.as_of, types=raw.columns)
         if night.definition.source.nightly:
             _demand_new(night, snapshot.dataset)
-        notes.update(dataset=snapshot.dataset, collected=snapshot.as_json(),
+        notes.update(dataset=snapshot.dataset, collected=snapshot,
                      told=f"{snapshot.dataset.rows:,} rows of {len(snapshot.dataset.columns)} columns")
         return snapshot.dataset
 
@@ -93,7 +89,7 @@ def look_for_leaks(night: Night, dataset: Dataset) -> None:
         told = f"add {', '.join(names)} to `columns.exclude`, or to `columns.allow` if known when the prediction is made" if names else \
             "name the `entity` that equal rows share"
         raise LeakFound("\n".join(str(each) for each in leaks), remedy=f"In models/{night.run.model}.toml {told}.",
-                        details={"leaks": [each.as_json() for each in leaks]})
+                        details={"leaks": [asdict(each) for each in leaks]})
 
 
 def candidates(night: Night) -> list[str]:
@@ -131,7 +127,8 @@ def evaluate(night: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[
         trained = {name: _trained(night, name) for name in names}
         best = choose([each for name, each in trained.items() if name != BASELINE], night.definition)
         threshold = choose_threshold(best, table, night.definition)
-        rival, unscored = _rival(night, snapshot, table)
+        every = Dataset.from_json(night.notes()["engineer"]["dataset"])
+        rival, unscored = rival_of(night.settings, night.definition, snapshot, table, every)
         result = evaluate_holdout(night.definition, table, split, challenger=best.pipeline,
                                   baseline=trained[BASELINE].pipeline, threshold=threshold, rival=rival, unscored=unscored)
         best_figure = (result.metrics["challenger"] or {})[night.definition.metric]
@@ -155,7 +152,7 @@ def decide(night: Night, evaluated: Evaluated) -> Decision:
                                     champion=champion, challenger=night.run.run, same=same)
         if night.dry_run and decision.verdict != "kept":
             decision = Decision("kept", f"Dry run, nothing was changed: {decision.sentence}", decision.rule, decision.comparison)
-        notes.update(decision=decision.as_json(), told=decision.sentence)
+        notes.update(decision=decision, told=decision.sentence)
         return decision
 
 
@@ -174,7 +171,7 @@ def profile(night: Night, snapshot: Dataset, dataset: Dataset, evaluated: Evalua
         promised = promise(scored, definition.metric, Interval(**night.notes()["evaluate"]["metrics"]["challenger"][definition.metric]))
         content = reference.to_bytes()
         night.settings.store.write(f"{night.folder}/{monitoring.PROFILE}", content)
-        night.settings.store.write_json(f"{night.folder}/{monitoring.PROMISE}", promised.as_json())
+        night.settings.store.write_json(f"{night.folder}/{monitoring.PROMISE}", promised)
         notes.update(told=f"{counted(len(reference.axes), 'column')}, {len(content) / 1024:,.0f} KiB, "
                      + ("calibrated" if reference.calibrated else "uncalibrated: too few days"))
 
@@ -270,38 +267,6 @@ def _trained(night: Night, name: str) -> Trained:
         raise FileMissing(f"Candidate {name} of {night.run.model} run {night.run.run} is not there.",
                           remedy=f"`nightgate run {night.run.model}` trains it again.")
     return trained
-
-
-def _rival(night: Night, snapshot: Dataset, table: Table) -> tuple[Rival | None, str]:
-    """Return the champion with its own features of the table's rows, or why there is none."""
-    champion = releases.champion_of(night.settings, night.run.model)
-    if champion is None:
-        return None, ""
-    served = releases.read_release(night.settings, night.run.model, champion, only=(releases.PIPELINE, releases.ROWS))
-    definition = Definition.model_validate_json(served.manifest.definition)
-    if definition.task != night.definition.task or definition.target != night.definition.target:
-        return None, f"It predicts {definition.target} as {definition.task}, the definition now says otherwise."
-    missing = sorted({*served.manifest.raw} - {*snapshot.names})
-    if missing:
-        return None, f"It needs {', '.join(missing[:5])}, which today's data no longer have."
-    frame = read_table(features.engineer(definition, night.settings, snapshot), definition).frame
-    missing = sorted({*served.manifest.inputs} - {*map(str, frame.columns)})
-    if missing:
-        return None, f"Its feature {', '.join(missing[:5])} is made no more."
-    rows = _places(night, table)
-    return Rival(champion, served.pipeline, frame if rows is None else frame.iloc[rows], served.manifest.threshold or 0.5,
-                 served.training_rows), ""
-
-
-def _places(night: Night, table: Table) -> NDArray[np.int64] | None:
-    """Return where the table's rows stand in the snapshot; None where the features' gate has set none aside."""
-    every = Dataset.from_json(night.notes()["engineer"]["dataset"])
-    if every.rows == len(table.rows):
-        return None
-    with night.settings.store.local_copy(every.uri) as path:
-        rows = pq.read_table(path, columns=[ROW])[ROW].to_numpy()
-    order = np.argsort(rows)
-    return np.asarray(order[np.searchsorted(rows[order], table.rows)])
 
 
 def _before(night: Night) -> Sequence[float]:

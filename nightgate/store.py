@@ -37,6 +37,13 @@ def found_at(address: str) -> "tuple[AbstractFileSystem, str]":
     return files, str(path)
 
 
+def jsonable(value: Any) -> Any:
+    """Return a value as JSON takes it: records as objects, numpy's values as numbers and lists, what is no number or infinite as null."""
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value, inf_nan_mode="null", fallback=lambda each: each.tolist() if hasattr(each, "tolist") else str(each))
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder or bucket by its fsspec URL; keys are relative paths with `/`."""
@@ -91,7 +98,7 @@ class Store:
                 partial.unlink(missing_ok=True)
 
     def write_json(self, key: str, value: Any) -> None:
-        self.write(key, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self.write(key, json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
     def read(self, key: str) -> bytes:
         """Return an object's content. Raises FileMissing and StoreError."""

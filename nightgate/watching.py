@@ -1,6 +1,6 @@
 """Watching a model: one night of monitoring from what was seen to its record, past the gate of the drift boundary."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -10,14 +10,16 @@ import pyarrow.parquet as pq
 from nightgate import episodes
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.inference import drift_contract
-from nightgate.contracts.suites import Suite, parse_suite, read_suite
+from nightgate.contracts.suites import parse_suite, read_suite
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift.policy import TableDrift
 from nightgate.episodes import Watched
 from nightgate.errors import ContractBroken
 from nightgate.monitoring import Monitored, monitor
-from nightgate.observing import Observed, today
-from nightgate.reports import monitoring as reports
+from nightgate.observing import Observed
+from nightgate.reports.html import html
+from nightgate.reports.monitoring import document
+from nightgate.schedules import today
 from nightgate.settings import Settings
 from nightgate.spool import working_folder
 
@@ -44,38 +46,35 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
     known = episodes.read(settings.store, model)
     before = [each for each in known if each.as_of < str(as_of)]
     night = replace(episodes.of_comparison(monitored.compared.found, as_of=as_of, version=monitored.version), success=gate.success,
-                    performance={} if monitored.performance is None else monitored.performance.as_json())
+                    performance={} if monitored.performance is None else asdict(monitored.performance))
     key = episodes.report_key(model, str(as_of))
     night = replace(episodes.placed(night, before), report=settings.store.address(key))
-    settings.store.write(key, reports.page(monitored, night, before).encode())
+    settings.store.write(key, html(document(monitored, night, before)).encode())
     episodes.write(settings.store, night)
     return Look(monitored, gate, night, night.asks and not any(each.asks for each in known if each.as_of == night.as_of))
 
 
 def gate_drift(settings: Settings, model: str, found: TableDrift) -> GateResult:
     """Check the drift contract on the drift table, a row a column; the default one where the model has none."""
+    own = settings.contracts_of(model) / "drift.json"
+    suite = read_suite(own) if own.exists() else parse_suite(drift_contract(model), place="the default contract of drift")
     with working_folder(settings.store) as folder:
         path = folder / "drift.parquet"
         rows = [{"column": each.column, "verdict": each.verdict, "distance": each.distance, "limit": each.limit,
                  "importance": each.weight, "why": each.why} for each in found.ranked]
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
-        return check(_contract(settings, model), path, boundary="drift", identity="column")
+        return check(suite, path, boundary="drift", identity="column")
 
 
 SCHEMA = pa.schema({"column": pa.string(), "verdict": pa.string(), "distance": pa.float64(), "limit": pa.float64(),
                     "importance": pa.float64(), "why": pa.string()})
 
 
-def _contract(settings: Settings, model: str) -> Suite:
-    path = settings.contracts_of(model) / "drift.json"
-    return read_suite(path) if path.exists() else parse_suite(drift_contract(model), place="the default contract of drift")
-
-
 def let_pass(found: Look) -> dict[str, Any]:
     """Return the night's record; raise ContractBroken where its gate stopped, with the causes."""
     night = found.night
     if night.success:
-        return night.as_json()
+        return asdict(night)
     causes = [f"{each.column}: {each.why}" for each in found.monitored.compared.found.ranked if each.verdict == "alarm"]
     since = "Raised now" if night.opened else f"Open since {night.open_since}"
     raise ContractBroken(f"{night.model}: {len(causes)} of {len(night.columns)} columns have changed beyond their limits. {since}.\n"

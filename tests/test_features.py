@@ -169,7 +169,7 @@ def test_an_own_function_that_cannot_serve_is_told(tmp_path: Path, own: Any, bod
 def test_an_own_function_that_is_not_there_is_told(tmp_path: Path, own: Any) -> None:
     own("return frame")
 
-    for address, told in (("nowhere:features", "cannot be imported"), ("own_features:nothing", "has no function")):
+    for address, told in (("nowhere:features", "cannot be imported"), ("own_features:nothing", "has no `nothing`")):
         with pytest.raises(DefinitionError, match=told):
             engineered(tmp_path, defined("data.parquet", **SHAPE, features={"own": address}))
 

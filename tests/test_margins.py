@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from nightgate.checking import warnings
 from nightgate.contracts.sentences import sentence
 from nightgate.contracts.suites import read_suite
 from nightgate.contracts.writing import as_text
-from nightgate.margins import warnings
 from nightgate.settings import Settings
 from tests.commands import said
 from tests.making import project

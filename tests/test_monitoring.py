@@ -36,6 +36,16 @@ def test_a_model_is_compared_with_what_it_was_trained_on(tmp_path: Path) -> None
     assert alarms(place) == {"income", PREDICTION}
 
 
+def test_a_model_that_has_learnt_rows_by_heart_is_not_compared_by_these(tmp_path: Path) -> None:
+    place = project(tmp_path, people(1_000, strength=1.0), extra='\n[candidates.forest]\nestimator = "forest"\n')
+    run_plainly(place)
+
+    compared = monitor(place, "credit").compared
+
+    assert alarms(place) == set()
+    assert compared.current.columns[PREDICTION].known < compared.found.rows == 1_000
+
+
 def test_a_run_writes_the_profile_that_monitoring_compares_with(tmp_path: Path) -> None:
     place = project(tmp_path, timed(), time="asked")
     record = run_plainly(place)

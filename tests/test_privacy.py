@@ -10,9 +10,9 @@ import pytest
 
 from nightgate.errors import DataUnusable, StoreError
 from nightgate.privacy import TOKEN_CHARACTERS, fingerprint, masking_key, tokens
+from nightgate.schedules import window_of
 from nightgate.snapshots import Tally, collect, read_window
 from nightgate.spool import Spool
-from nightgate.windows import window_of
 from tests.making import defined, project
 
 AS_OF = date(2026, 1, 1)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from nightgate.datasets import ColumnType
 from nightgate.definition.model import Source
 from nightgate.errors import DataUnusable, DefinitionError, FileMissing, NightgateError, SourceUnavailable
-from nightgate.sources import read_chunks, sample, shown
+from nightgate.sources import read_chunks, shown
 from nightgate.sources.types import Guess, Reading, fitted, learn, tidy
 
 TEXT = "name,amount\nÅsa,1.5\nBo,2\n"
@@ -32,7 +32,8 @@ PLAIN = Reading(".", (), UTC)
 
 
 def rows(data: str | Path, root: Path, **source: object) -> list[dict[str, object]]:
-    return list(sample(Source.model_validate({"data": str(data), **source}), root, 1_000).to_pylist())
+    chunks = list(read_chunks(Source.model_validate({"data": str(data), **source}), root))
+    return list(pa.concat_tables(chunks, promote_options="permissive").to_pylist())
 
 
 def type_of(values: list[str | None], reading: Reading = PLAIN) -> ColumnType:

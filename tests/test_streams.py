@@ -9,7 +9,7 @@ import pytest
 
 from nightgate.errors import DefinitionError
 from nightgate.snapshots import collect
-from nightgate.sources import sample
+from nightgate.sources import read_chunks
 from nightgate.streams import DRIFTS, Options, credit_applications, options
 from tests.making import defined, project
 
@@ -88,4 +88,4 @@ def test_the_address_says_what_is_drawn(tmp_path: Path) -> None:
         with pytest.raises(DefinitionError):
             options(wrong)
     with pytest.raises(DefinitionError, match="no stream `loans`"):
-        sample(defined("stream:loans").source, tmp_path, 1)
+        next(read_chunks(defined("stream:loans").source, tmp_path))

@@ -81,8 +81,8 @@ def new(arguments: argparse.Namespace) -> Answer:
 
 def check(arguments: argparse.Namespace) -> Answer:
     """Read definitions and contracts; tell all mistakes."""
+    from nightgate.checking import warnings
     from nightgate.definition.loading import model_names
-    from nightgate.margins import warnings
 
     place = settings()
     names = [arguments.model] if arguments.model else model_names(place.models)
@@ -91,7 +91,7 @@ def check(arguments: argparse.Namespace) -> Answer:
     broken = sum(bool(mistakes) for mistakes in found.values())
     parts: list[Part] = []
     for name, mistakes in found.items():
-        parts.append(Paragraph(f"{name}: {'fine' if not mistakes else ''}"))
+        parts.append(Paragraph(f"{name}: {counted(len(mistakes), 'mistake') if mistakes else 'fine'}"))
         parts += [Paragraph(told) for told in (*mistakes, *warned[name])]
     files = [{"data": name, "success": not mistakes, "mistakes": mistakes, "warnings": warned[name]} for name, mistakes in found.items()]
     return Answer({"files": files}, Document("Check", f"{counted(len(names), 'model')}, {broken} with mistakes", parts), 2 if broken else 0)

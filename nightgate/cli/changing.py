@@ -2,15 +2,15 @@
 
 import argparse
 import contextlib
-import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, SourceUnavailable, StoreError, UsageError
 from nightgate.records import read_record, run_numbers
 from nightgate.settings import Settings, settings
+from nightgate.wording import asked
 
 if TYPE_CHECKING:
     from nightgate.releases import Pointer
@@ -22,11 +22,10 @@ def add(commands: Commands) -> None:
                         begins="Checking the release …")
     back.add_argument("model")
     back.add_argument("--to", metavar="RUN", help="number or Prefect's run id; the one that served before when absent")
-    for name, handler, told in (("approve", approve, "Promote a run that waits."), ("reject", reject, "Refuse a run that waits.")):
-        asked = commands.add(name, handler, told, f"nightgate {name} credit 12 --reason 'seen by the risk board'",
-                             begins="Asking the registry …")
-        asked.add_argument("model")
-        asked.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+    for name, told in (("approve", "Promote a run that waits."), ("reject", "Refuse a run that waits.")):
+        asked = commands.add(name, settle, told, f"nightgate {name} credit 12 --reason 'seen by the risk board'",
+                             begins="Asking the registry …", of_run=True)
+        asked.set_defaults(verdict=name)
         asked.add_argument("--reason", required=True, help="why, for the record")
     away = commands.add("remove", remove, "Remove a model with its contracts, runs and releases.", "nightgate remove credit",
                         begins="Looking for all of it …")
@@ -63,21 +62,12 @@ def rollback(arguments: argparse.Namespace) -> Answer:
                   f"{model}: run {version} serves now{'' if serving is None else f', run {serving} no longer'}.")
 
 
-def approve(arguments: argparse.Namespace) -> Answer:
-    """Promote a waiting run."""
-    return _settled(arguments, "approve")
-
-
-def reject(arguments: argparse.Namespace) -> Answer:
-    """Refuse a waiting run; the champion stays."""
-    return _settled(arguments, "reject")
-
-
-def _settled(arguments: argparse.Namespace, verdict: Literal["approve", "reject"]) -> Answer:
+def settle(arguments: argparse.Namespace) -> Answer:
+    """Promote a run that waits, or refuse it: then the champion stays."""
     from nightgate.approving import decide
 
-    record = decide(settings(), arguments.model, arguments.run, verdict, by=user(), why=arguments.reason)
-    return Answer(record.as_json(), f"{record.model} run {record.run} is {record.verdict}.")
+    record = decide(settings(), arguments.model, arguments.run, arguments.verdict, by=user(), why=arguments.reason)
+    return Answer(record, f"{record.model} run {record.run} is {record.verdict}.")
 
 
 def remove(arguments: argparse.Namespace) -> Answer:
@@ -94,8 +84,8 @@ def remove(arguments: argparse.Namespace) -> Answer:
     named = _held_runs(definition)
     kept = f"; runs {', '.join(map(str, named))} are kept, a legal hold names them" if named else ""
     what = f"its definition, its contracts, {len(numbers)} runs with their reports and all releases{kept}"
-    if not arguments.yes:
-        _ask(f"Remove {model}: {what}? Write the model's name to go on: ", model)
+    if not arguments.yes and asked(f"Remove {model}: {what}? Write the model's name to go on: ") != model:
+        raise UsageError("Nothing was removed.", remedy="Write the model's name exactly, or add --yes.")
     with held(place, model):
         registry.remove(place, model, kept=named)
         for folder in (f"releases/{model}", f"runs/{model}"):
@@ -166,11 +156,4 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _ask(question: str, expected: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("Nobody is there to be asked.", remedy="Add --yes if it is meant.")
-    if input(question).strip() != expected:
-        raise UsageError("Nothing was removed.", remedy="Write the model's name exactly, or add --yes.")
 

@@ -15,6 +15,7 @@ from nightgate.errors import FileMissing, UsageError
 from nightgate.records import KEPT_BY, GateNumbers, RunRecord, data_of, gate_note, history, read_record
 from nightgate.reports.document import Document, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
+from nightgate.wording import agreed
 
 
 def add(commands: Commands) -> None:
@@ -44,7 +45,7 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     from nightgate.contracts.suites import parse_suite
     from nightgate.contracts.writing import replace_suite
     from nightgate.definition.model import Definition
-    from nightgate.windows import window_of
+    from nightgate.schedules import window_of
 
     if not arguments.reason.strip():
         raise UsageError("--reason is needed: whoever reads the contract later wants to know why.",
@@ -63,10 +64,11 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     changed = _difference(before, after, path.name, f"{path.name}, accepted")
     again = f"nightgate run {record.model} --as-of {record.as_of}"
     value = {"model": record.model, "run": record.run, "boundary": gate.boundary, "reason": reason.why, "by": reason.by,
-             "changes": [{"place": each.place, "before": each.before, "after": each.after} for each in changes], "then": again}
+             "changes": changes, "then": again}
     rules = "1 rule is" if len(changes) == 1 else f"{len(changes)} rules are"
     told = f"{changed}\n{rules} widened by what run {record.run} saw."
-    if not arguments.again and not (sys.stdin.isatty() and not arguments.json and _wanted(f"{told} Run it again now? [y/N] ")):
+    offered = not arguments.again and sys.stdin.isatty() and not arguments.json
+    if not arguments.again and not (offered and agreed(f"{told} Run it again now?")):
         return Answer(value, f"{told} Run it again: {again}")
     overrides = [f"{key}={value}" for key, value in record.overrides.items()]
     return running.run(argparse.Namespace(models=[record.model], all=False, as_of=record.as_of, set=overrides, json=arguments.json,
@@ -77,7 +79,7 @@ def learn(arguments: argparse.Namespace, place: Settings) -> Answer:
     """Infer the contracts of raw data and features from the nights that passed; what a person wrote or accepted stays."""
     from nightgate.contracts.writing import as_text, replace_suite
     from nightgate.definition.loading import definition_path, load_definition
-    from nightgate.learning import learn as learn_from_nights
+    from nightgate.relearning import learn as learn_from_nights
 
     model = arguments.model
     definition = load_definition(definition_path(place.models, model))
@@ -117,10 +119,6 @@ def versions(arguments: argparse.Namespace, place: Settings) -> Answer:
     value = {"model": arguments.model, "accepted": accepted,
              "versions": [{"boundary": boundary, "sha256": sha256, "runs": runs} for (boundary, sha256), runs in used.items()]}
     return Answer(value, Document(arguments.model, f"{len(rows)} versions of contracts", parts))
-
-
-def _wanted(question: str) -> bool:
-    return input(question).strip().casefold() in ("y", "yes")
 
 
 def _stopped(record: RunRecord) -> GateNumbers:

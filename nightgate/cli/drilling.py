@@ -3,7 +3,6 @@
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +41,7 @@ def drill(arguments: argparse.Namespace) -> Answer:
         found = [*drilling.drill(definition, place, Dataset.from_json(dict(record.dataset)), as_of=date.fromisoformat(record.as_of),
                                  folder=Path(folder))]
     added = drilling.add_rules(place, model, found) if arguments.write else {}
-    value = {"model": model, "run": record.run, "faults": [asdict(each) for each in found], "added": added}
+    value = {"model": model, "run": record.run, "faults": found, "added": added}
     passed = [each for each in found if each.outcome == "passed"]
     told = f"{len(found) - len(passed)} of {counted(len(found), 'fault')} in the data of run {record.run} would have been stopped"
     return Answer(value, Document(f"{model} drilled", told, _told(model, found, sum(map(len, added.values())), written=arguments.write)))

@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -110,12 +109,9 @@ def _demand_closed(host: str) -> None:
 
 
 def _demand_free(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, port))
-        except (OSError, OverflowError) as error:
-            raise UsageError(f"Port {port} of {host} cannot be used: {error}.", remedy="Name another with --port.") from None
+    from nightgate.serving.running import listener
+
+    listener(host, port).close()
 
 
 def _demand_store(place: Settings) -> None:

@@ -1,10 +1,11 @@
-"""Commands that keep an installation in order: clean, watch, metrics."""
+"""Commands that keep an installation in order: clean, watch, metrics, doctor, replay."""
 
 import argparse
+import os
 import time
 
 from nightgate.cli.parsing import Answer, Commands
-from nightgate.reports.document import Document, Paragraph, Part, Table
+from nightgate.reports.document import Callout, Document, Heading, Paragraph, Part, Table
 from nightgate.settings import settings
 from nightgate.wording import counted
 
@@ -17,6 +18,10 @@ def add(commands: Commands) -> None:
     look = commands.add("watch", watch, "Tell failures, missing verdicts, old champions and full disks where NIGHTGATE_ALERTS says.",
                         "nightgate watch --every 600", begins="Looking at every model …")
     look.add_argument("--every", type=int, metavar="SECONDS", help="again and again, until Ctrl-C; once when absent")
+    commands.add("replay", replay, "Run a past night again, aside, and prove that it comes out the same.",
+                         "nightgate replay credit 12", begins="Running that night again …", of_run=True)
+    commands.add("doctor", doctor, "Find what is inconsistent, mend what can be mended, and say so.", "nightgate doctor",
+                 begins="Looking at every model …")
     commands.add("metrics", metrics, "Print the state of all models as Prometheus reads it.", "nightgate metrics > nightgate.prom")
 
 
@@ -25,13 +30,11 @@ def clean(arguments: argparse.Namespace) -> Answer:
     from nightgate import retention
 
     found = retention.clean(settings(), dry_run=arguments.dry_run)
-    size = sum(each.size for each in found)
-    rows = [[each.key, each.why, f"{each.size:,}"] for each in found]
+    size = sum(each.bytes for each in found)
+    rows = [[each.key, each.why, f"{each.bytes:,}"] for each in found]
     parts: list[Part] = [Table(["what", "why", "bytes"], rows, frozenset({"bytes"}))] if rows else []
     told = f"{counted(len(found), 'thing')}, {size / 2**20:,.1f} MiB {'would go' if arguments.dry_run else 'removed'}"
-    value = {"dry_run": arguments.dry_run, "bytes": size,
-             "removed": [{"key": each.key, "why": each.why, "bytes": each.size} for each in found]}
-    return Answer(value, Document("Clean", told, parts))
+    return Answer({"dry_run": arguments.dry_run, "bytes": size, "removed": found}, Document("Clean", told, parts))
 
 
 def watch(arguments: argparse.Namespace) -> Answer:
@@ -56,3 +59,35 @@ def metrics(_: argparse.Namespace) -> Answer:
 
     text = gauges(settings())
     return Answer({"metrics": text}, text.rstrip())
+
+
+def replay(arguments: argparse.Namespace) -> Answer:
+    """Replay and compare; 0 when it came out the same, else 1."""
+    from nightgate import replaying
+
+    found = replaying.replay(settings(), arguments.model, arguments.run)
+    parts: list[Part] = [Callout("the same" if found.same else "not the same",
+                                 f"Run {found.run} of {found.model} came out {'as it did' if found.same else 'otherwise'}.",
+                                 "good" if found.same else "bad")]
+    for title, differences in (("What differs", found.differs), ("What has changed since", found.changed)):
+        if differences:
+            parts += [Heading(title), Table(["", "then", "now"], [[each.what, each.then[:60], each.now[:60]] for each in differences])]
+    return Answer(found.as_json(), Document(f"Replay of {found.model} {found.run}", "", parts), 0 if found.same else 1)
+
+
+def doctor(_: argparse.Namespace) -> Answer:
+    """Examine and mend; 1 when something is left for a person."""
+    from nightgate.cli.orchestrator import prepare
+    from nightgate.doctor import Finding, examine
+    from nightgate.operations import mend
+
+    place = settings()
+    found = list(examine(place))
+    prepare(place)
+    if os.environ.get("PREFECT_API_URL"):
+        found += [Finding(None, f"Flow run {name} ran nowhere: it is marked as Crashed, and started again once.", True)
+                  for name in mend(place)["mended"]]
+    left = sum(not each.mended for each in found)
+    parts = [Paragraph(f"{'mended' if each.mended else 'LEFT'}  {each.model or 'installation'}: {each.told}") for each in found]
+    told = "nothing was wrong" if not found else f"{len(found) - left} mended, {left} left to you"
+    return Answer({"findings": found, "left": left}, Document("Doctor", told, parts), 1 if left else 0)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import signal
 import sys
@@ -14,23 +13,20 @@ from nightgate.cli import (
     authoring,
     changing,
     contracts,
-    documenting,
     drilling,
     gating,
     keeping,
-    mending,
     monitoring,
     operating,
-    quarantine,
     reading,
     running,
     serving,
 )
 from nightgate.cli.parsing import Answer, Commands, Parser
 from nightgate.errors import NightgateError
+from nightgate.store import jsonable
 
-PARTS = (authoring, gating, contracts, drilling, quarantine, documenting, running, reading,
-         changing, mending, keeping, operating, monitoring, serving)
+PARTS = (authoring, contracts, drilling, gating, running, reading, changing, keeping, operating, monitoring, serving)
 INTERRUPTED = 130
 """The exit code of a command that was ended by Ctrl-C, as shells have it."""
 
@@ -82,7 +78,7 @@ def parser() -> Parser:
 
 def _tell(answer: Answer, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(finite(answer.value), ensure_ascii=False, allow_nan=False))
+        print(json.dumps(jsonable(answer.value), ensure_ascii=False, allow_nan=False))
     elif isinstance(answer.shown, str):
         if answer.shown:
             print(answer.shown)
@@ -90,15 +86,6 @@ def _tell(answer: Answer, *, as_json: bool) -> None:
         from nightgate.reports.terminal import show
 
         show(answer.shown)
-
-
-def finite(value: Any) -> Any:
-    """Return a value as JSON takes it: what is no number or infinite becomes null."""
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _tell_error(error: dict[str, Any], *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Commands of monitoring: drift, backtest, simulate."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,10 +9,9 @@ from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import UsageError
 from nightgate.reports.document import Document, Facts, Part, Table
 from nightgate.settings import settings
-from nightgate.wording import counted, figure
+from nightgate.wording import counted, interval
 
 if TYPE_CHECKING:
-    from nightgate.backtesting import Backtest
     from nightgate.drift.comparing import Compared
     from nightgate.drift.reference import Reference
 
@@ -26,11 +26,12 @@ def add(commands: Commands) -> None:
     look.add_argument("--every", choices=("day", "week", "month"), default="day", help="how long a current file is, as a rule")
     look.add_argument("--importance", type=Path, metavar="F", help='how much columns matter: {"income": 0.3} or lines income,0.3')
     look.add_argument("--html", type=Path, metavar="F", help="write a report, too")
-    past = commands.add("backtest", backtest, "Replay a model's own history night by night, and show what would have happened.",
+    past = commands.add("backtest", replay, "Replay a model's own history night by night, and show what would have happened.",
                         "nightgate backtest credit --nights 60", begins="Replaying the nights; each retraining takes its time …")
-    stream = commands.add("simulate", simulate, "The same on a simulated stream, whose last half of the nights drift.",
+    stream = commands.add("simulate", replay, "The same on a simulated stream, whose last half of the nights drift.",
                           "nightgate simulate credit_applications --nights 60 --drift concept",
                           begins="Replaying the nights; each retraining takes its time …")
+    past.set_defaults(drift=None)
     stream.add_argument("--drift", choices=("none", "shift", "concept", "category"), default="shift")
     for each in (past, stream):
         each.add_argument("model")
@@ -41,47 +42,33 @@ def add(commands: Commands) -> None:
 
 def drift(arguments: argparse.Namespace) -> Answer:
     """Compare, and answer 3 when a column raises an alarm."""
-    from nightgate.reports.drift import shown
+    from nightgate.reports.drift import table_of, verdict_of
 
     reference, compared = _of_model(arguments) if len(arguments.data) == 1 else _of_files(arguments)
     found = [each.found for each in compared]
     alarms = sum(each.alarm for each in found)
     if arguments.html is not None:
         _write(arguments.html, reference, compared)
+    parts = [part for each in found for part in (verdict_of(each), table_of(each))]
     return Answer({"files": [each.as_json() for each in found]},
-                  Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", shown(found)), 3 if alarms else 0)
+                  Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", parts), 3 if alarms else 0)
 
 
-def backtest(arguments: argparse.Namespace) -> Answer:
-    """Replay a model's history."""
+def replay(arguments: argparse.Namespace) -> Answer:
+    """Replay a model's history, or a stream that drifts where a drift is named."""
     from nightgate import backtesting
 
-    return _replayed(backtesting.backtest(settings(), arguments.model, nights=_nights(arguments),
-                                          schedules=arguments.schedule or backtesting.SCHEDULES))
-
-
-def simulate(arguments: argparse.Namespace) -> Answer:
-    """Replay a stream that drifts."""
-    from nightgate import backtesting
-
-    return _replayed(backtesting.simulate(settings(), arguments.model, nights=_nights(arguments), drift=arguments.drift,
-                                          schedules=arguments.schedule or backtesting.SCHEDULES))
-
-
-def _nights(arguments: argparse.Namespace) -> int:
     if arguments.nights < 1:
         raise UsageError(f"--nights {arguments.nights} replays nothing.", remedy="Name at least 1.")
-    return int(arguments.nights)
-
-
-def _replayed(found: "Backtest") -> Answer:
+    replayed = backtesting.backtest if arguments.drift is None else partial(backtesting.simulate, drift=arguments.drift)
+    found = replayed(settings(), arguments.model, nights=arguments.nights, schedules=arguments.schedule or backtesting.SCHEDULES)
     rows = [[each.schedule, f"{each.retrainings}", f"{each.promotions}", f"{each.stops}", f"{len(each.alarms)}", f"{each.answers:,}",
-             "–" if each.loss is None else f"{figure(each.loss.value)} ({figure(each.loss.low)} to {figure(each.loss.high)})"]
+             "–" if each.loss is None else interval(each.loss)]
             for each in found.outcomes]
     columns = ["retrained", "retrainings", "promotions", "stops", "alarms", "answers", found.metric]
     noticed = [(each.schedule, told) for each in found.outcomes for told in (*each.alarms, *each.failed)]
     parts: list[Part] = [Table(columns, rows, frozenset(columns[1:-1])), *([Facts(noticed)] if noticed else [])]
-    return Answer(found.as_json(), Document(f"{found.model}, {counted(len(found.nights), 'night')}",
+    return Answer(found, Document(f"{found.model}, {counted(len(found.nights), 'night')}",
                                             f"{found.nights[0]} to {found.nights[-1]}", parts))
 
 

@@ -16,9 +16,9 @@ def add(commands: Commands) -> None:
     start.add_argument("--check", action="store_true", help="say what would keep it from working, and start nothing")
     there = commands.add("deploy", deploy, "Write all models' schedules to the server that PREFECT_API_URL names.", "nightgate deploy")
     there.add_argument("--pool", default="nightgate", help="the work pool whose workers run them")
-    for name, handler, told in (("pause", pause, "Let a model's nights pass, until `resume`."),
-                                ("resume", resume, "Run a model's nights again.")):
-        named = commands.add(name, handler, told, f"nightgate {name} credit")
+    for name, told in (("pause", "Let a model's nights pass, until `resume`."), ("resume", "Run a model's nights again.")):
+        named = commands.add(name, pause, told, f"nightgate {name} credit")
+        named.set_defaults(paused=name == "pause")
         named.add_argument("models", nargs="+", metavar="MODEL")
 
 
@@ -49,21 +49,12 @@ def deploy(arguments: argparse.Namespace) -> Answer:
 
 
 def pause(arguments: argparse.Namespace) -> Answer:
-    """Pause the nights of models."""
-    return _paused(arguments, paused=True)
-
-
-def resume(arguments: argparse.Namespace) -> Answer:
-    """Resume the nights of models."""
-    return _paused(arguments, paused=False)
-
-
-def _paused(arguments: argparse.Namespace, *, paused: bool) -> Answer:
+    """Pause the nights of models, or resume them."""
     from nightgate import operations
     from nightgate.cli.orchestrator import prepare
     from nightgate.definition.loading import definition_path
 
-    place = settings()
+    place, paused = settings(), arguments.paused
     for name in arguments.models:
         definition_path(place.models, name)
     prepare(place)
@@ -74,5 +65,3 @@ def _paused(arguments: argparse.Namespace, *, paused: bool) -> Answer:
                          remedy="`nightgate up` or `nightgate deploy` writes it; PREFECT_API_URL names the server.")
     return Answer({"models": arguments.models, "paused": paused, **value},
                   f"{', '.join(arguments.models)}: {'paused' if paused else 'resumed'}.")
-
-

@@ -8,6 +8,7 @@ from typing import Any
 
 from nightgate.alerts import Cause
 from nightgate.cli.everything import running_here
+from nightgate.errors import ServerUnavailable
 from nightgate.settings import Settings
 
 
@@ -37,14 +38,23 @@ def prepare(place: Settings) -> None:
 
 
 def retrain(place: Settings, model: str, *, as_of: date | None, overrides: Mapping[str, str], reason: str) -> dict[str, Any]:
-    """Run the retraining flow of one model here and now; return its record. Raises what the flow raises."""
+    """Run the retraining flow of one model here and now; return its record.
+
+    Raises what the flow raises, and ServerUnavailable.
+    """
     prepare(place)
+    import httpx
+
     from flows import embedded
     from flows.retraining import retraining
 
-    embedded.start()
-    with embedded.without_heartbeat():
-        return dict(retraining(model, as_of=as_of, overrides=dict(overrides), reason=reason))
+    try:
+        embedded.start()
+        with embedded.without_heartbeat():
+            return dict(retraining(model, as_of=as_of, overrides=dict(overrides), reason=reason))
+    except httpx.TransportError as error:
+        raise ServerUnavailable(f"Prefect's server no longer answers: {error}. The champion of {model} serves as before.",
+                                remedy=f"`nightgate run {model}` runs that night again.") from error
 
 
 def look(place: Settings) -> tuple[list[Cause], list[Cause]]:

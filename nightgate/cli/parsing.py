@@ -34,12 +34,16 @@ class Commands:
 
     subparsers: "argparse._SubParsersAction[Parser]"
 
-    def add(self, name: str, handler: Handler, told: str, example: str, *, begins: str = "") -> Parser:
-        """Declare a command; return its parser for the arguments it takes. `begins` is said at once by one that takes seconds."""
+    def add(self, name: str, handler: Handler, told: str, example: str, *, begins: str = "", of_run: bool = False) -> Parser:
+        """Declare a command; return its parser for the arguments it takes. `begins` is said at once by one that takes seconds;
+        one that is `of_run` takes a model and one of its runs."""
         parser = self.subparsers.add_parser(name, help=told, description=told, epilog=f"Example:\n  {example}",
                                             formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
         parser.set_defaults(handler=handler, begins=begins)
+        if of_run:
+            parser.add_argument("model")
+            parser.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
         return parser
 
 

@@ -1,16 +1,18 @@
-"""Commands that only read: status, history, show, compare, report."""
+"""Commands that only read: status, history, show, compare, report, docs."""
 
 import argparse
+import json
+import shutil
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, UsageError
-from nightgate.records import RunRecord, history, read_record, run_numbers
+from nightgate.records import RunRecord, differing, gate_note, history, read_record, run_numbers
 from nightgate.reports.document import Callout, Document, Facts, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
-from nightgate.wording import counted
+from nightgate.wording import counted, interval
 
 
 def add(commands: Commands) -> None:
@@ -21,17 +23,18 @@ def add(commands: Commands) -> None:
     status_parser.add_argument("--all", action="store_true", help="the last night of all models, a line each")
     past = commands.add("history", show_history, "All runs of a model.", "nightgate history credit")
     past.add_argument("model")
-    one = commands.add("show", show, "One run: decision, figures, gates, lineage.", "nightgate show credit 12")
-    one.add_argument("model")
-    one.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+    commands.add("show", show, "One run: decision, figures, gates, lineage.", "nightgate show credit 12", of_run=True)
     two = commands.add("compare", compare, "Two runs side by side.", "nightgate compare credit 11 12")
     two.add_argument("model")
     two.add_argument("first")
     two.add_argument("second")
-    paper = commands.add("report", report, "Where the report of a run is.", "nightgate report credit --open")
-    paper.add_argument("model")
-    paper.add_argument("run", nargs="?", help="number or Prefect's run id; the last one when absent")
+    paper = commands.add("report", report, "Where the report of a run is.", "nightgate report credit --open", of_run=True)
     paper.add_argument("--open", action="store_true", help="open it in the browser")
+    pages = commands.add("docs", docs, "Build Great Expectations' Data Docs of the last runs' gates.", "nightgate docs credit --runs 20",
+                         begins="Building the pages …")
+    pages.add_argument("model")
+    pages.add_argument("--runs", type=int, default=10, metavar="N", help="how many of the last runs, 10 when absent")
+    pages.add_argument("--open", action="store_true", help="open them in the browser")
 
 
 def status(arguments: argparse.Namespace) -> Answer:
@@ -86,7 +89,7 @@ def show_history(arguments: argparse.Namespace) -> Answer:
     table = Table(["run", "as of", "verdict", "challenger", "serves", "time", "Prefect run"], rows, frozenset({"run", "time"}),
                   frozenset(number for number, record in enumerate(records) if record.run == serves))
     told = [Paragraph(f"Run {pointer.version} serves: {pointer.why}")] if pointer is not None else []
-    return Answer({"model": arguments.model, "champion": serves, "runs": [record.as_json() for record in records]},
+    return Answer({"model": arguments.model, "champion": serves, "runs": records},
                   Document(arguments.model, counted(len(records), "run"), [table, *told] if rows else []))
 
 
@@ -96,7 +99,7 @@ def show(arguments: argparse.Namespace) -> Answer:
 
     place = known(arguments.model)
     record = read_record(place.store, arguments.model, arguments.run)
-    return Answer(record.as_json(), document(record))
+    return Answer(record, document(record))
 
 
 def compare(arguments: argparse.Namespace) -> Answer:
@@ -108,7 +111,7 @@ def compare(arguments: argparse.Namespace) -> Answer:
     differs = _differences(first, second)
     columns = ["", f"run {first.run}", f"run {second.run}"]
     numbers = frozenset(columns[1:])
-    value = {"model": arguments.model, "first": first.as_json(), "second": second.as_json(), "differs": sorted(differs)}
+    value = {"model": arguments.model, "first": first, "second": second, "differs": sorted(differs)}
     return Answer(value, Document(f"{arguments.model}: {first.run} and {second.run}", "", [
         Callout(f"{first.run}: {first.verdict}", first.reason, "neutral"),
         Callout(f"{second.run}: {second.verdict}", second.reason, "neutral"),
@@ -129,6 +132,26 @@ def report(arguments: argparse.Namespace) -> Answer:
     return Answer({"model": arguments.model, "run": record.run, "report": record.report}, record.report)
 
 
+def docs(arguments: argparse.Namespace) -> Answer:
+    """Build the pages anew; what a masked column holds is hidden in them as it is everywhere."""
+    from nightgate.contracts.pages import Checked, as_library_json, build
+
+    place, model = known(arguments.model), arguments.model
+    if arguments.runs < 1:
+        raise UsageError(f"--runs {arguments.runs} is no number of runs.", remedy="Name one or more.")
+    read_record(place.store, model)  # says what to do where there is none
+    records = history(place.store, model)[-arguments.runs:]
+    gates = [Checked(json.loads(place.store.read(f"contracts/{gate.sha256}.json")), gate_note(place.store, record, gate.boundary)["result"],
+                     record.run, datetime.fromisoformat(record.started)) for record in records for gate in record.gates]
+    folder = place.store.folder(f"data-docs/{model}")
+    shutil.rmtree(folder)
+    page = build(gates, folder)
+    if arguments.open:
+        open_page(str(page))
+    value = {"model": model, "page": str(page), "runs": [record.run for record in records], "results": [*map(as_library_json, gates)]}
+    return Answer(value, str(page))
+
+
 def open_page(address: str) -> None:
     """Open a page, by its path or URL, in the browser. Raises UsageError where there is none."""
     import webbrowser
@@ -141,6 +164,7 @@ def _status(place: Settings, name: str) -> dict[str, Any]:
     from nightgate.definition.loading import definition_path, load_definition
     from nightgate.releases import champion_of
     from nightgate.runs import holder_of
+    from nightgate.schedules import due
 
     definition = load_definition(definition_path(place.models, name))
     numbers = run_numbers(place.store, name)
@@ -148,16 +172,7 @@ def _status(place: Settings, name: str) -> dict[str, Any]:
     return {"model": name, "champion": champion_of(place, name), "running": None if held is None else held[0],
             "last_run": read_record(place.store, name).as_json() if numbers else None,
             "schedule": definition.schedule.model_dump(mode="json"),
-            "next_run": _next(definition.schedule.cron, definition.schedule.timezone)}
-
-
-def _next(cron: str, timezone: str) -> str:
-    from datetime import datetime
-    from zoneinfo import ZoneInfo
-
-    from croniter import croniter
-
-    return str(croniter(cron, datetime.now(ZoneInfo(timezone))).get_next(datetime).isoformat(timespec="minutes"))
+            "next_run": next(due(definition.schedule, datetime.now(UTC), datetime.max.replace(tzinfo=UTC))).isoformat(timespec="minutes")}
 
 
 def known(model: str) -> Settings:
@@ -195,21 +210,17 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, st
 
 
 def _value(figures: Any, name: str) -> str:
-    from nightgate.reports.retraining import interval
-
     return interval(figures[name]) if name in figures else "–"
 
 
 def _differences(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, str]]:
     """Return what differs between two runs, as texts."""
-    sides = []
-    for record in (first, second):
-        told = {"snapshot": (record.dataset or {}).get("sha256", "–")[:12], "rows": str((record.dataset or {}).get("rows", "–")),
+    def told(record: RunRecord) -> dict[str, str]:
+        said = {"snapshot": (record.dataset or {}).get("sha256", "–")[:12], "rows": str((record.dataset or {}).get("rows", "–")),
                 "model": (record.model_sha256 or "–")[:12], "code": record.code,
                 "chosen": next((each.name for each in record.candidates if each.chosen), "–")}
-        told |= {f"contract {gate.boundary}": gate.sha256[:12] for gate in record.gates}
-        told |= {f"version of {name}": number for name, number in record.versions.items()}
-        told |= {f"definition {key}": value for key, value in _flat(record.definition)}
-        sides.append(told)
-    return {name: (sides[0].get(name, "–"), sides[1].get(name, "–")) for name in {**sides[0], **sides[1]}
-            if sides[0].get(name) != sides[1].get(name)}
+        said |= {f"contract {gate.boundary}": gate.sha256[:12] for gate in record.gates}
+        said |= {f"version of {name}": number for name, number in record.versions.items()}
+        said |= {f"definition {key}": value for key, value in _flat(record.definition)}
+        return said
+    return differing(told(first), told(second))

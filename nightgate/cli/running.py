@@ -81,7 +81,7 @@ def _failed(place: Settings, name: str, error: NightgateError, arguments: argpar
 def _show(place: Settings, record: dict[str, Any]) -> None:
     from nightgate.cli.orchestrator import ui_address
     from nightgate.records import RunRecord
-    from nightgate.reports.summary import summary
+    from nightgate.reports.retraining import summary
     from nightgate.reports.terminal import show
 
     show(summary(RunRecord.from_json(record), ui_address(place)))

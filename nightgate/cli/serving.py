@@ -86,8 +86,7 @@ def score(arguments: argparse.Namespace) -> Answer:
     output = arguments.output if "://" in arguments.output else str(Path(arguments.output).resolve()) + "/" * arguments.output.endswith("/")
     made = score_table(place, arguments.model, source=arguments.input, output=output, window=arguments.window,
                        processes=arguments.processes, dask=arguments.dask)
-    value = {"model": arguments.model, "version": made.version, "rows": made.rows, "output": made.output, "window": made.window}
-    return Answer(value, f"{made.rows:,} rows scored by run {made.version}: {made.output}")
+    return Answer({"model": arguments.model, **vars(made)}, f"{made.rows:,} rows scored by run {made.version}: {made.output}")
 
 
 def canary(arguments: argparse.Namespace) -> Answer:
@@ -113,7 +112,7 @@ def canary(arguments: argparse.Namespace) -> Answer:
     rows = [[each.role, str(each.version), f"{each.requests:,}", f"{each.rows:,}", "–" if each.mean is None else f"{each.mean:.6g}"]
             for each in sides.sides]
     numbers = ("requests", "rows", "mean prediction")
-    return Answer(sides.as_json(), Document(f"{model}: {found.mode} since {found.since}", sides.sentence,
+    return Answer(sides, Document(f"{model}: {found.mode} since {found.since}", sides.sentence,
                                             [Table(["role", "version", *numbers], rows, frozenset(numbers))]))
 
 
@@ -166,9 +165,7 @@ def log(arguments: argparse.Namespace) -> Answer:
 
     place = settings()
     made = {name: compact(place, name) for name in arguments.models}
-    value = {name: {"segments": each.segments, "files": list(each.files), "rows": each.rows, "torn": each.torn}
-             for name, each in made.items()}
-    return Answer(value, "\n".join(f"{name}: {each.rows:,} rows of {each.segments} segments in {len(each.files)} files"
+    return Answer(made, "\n".join(f"{name}: {each.rows:,} rows of {each.segments} segments in {len(each.files)} files"
                                    f"{f', {each.torn} torn lines left out' if each.torn else ''}." for name, each in made.items()))
 
 

@@ -8,13 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nightgate.contracts.asking import answers_to
 from nightgate.contracts.conditions import identifier
-from nightgate.contracts.families import family
+from nightgate.contracts.families import Family, family
 from nightgate.contracts.forms import Figures, Grouped, Quantiles, RowRule, Shape, Shares
 from nightgate.contracts.gate import CheckResult, form_of
 from nightgate.contracts.mistakes import FILE
-from nightgate.contracts.opening import Opened, opened
+from nightgate.contracts.opening import Opened, answers_to, opened
 from nightgate.contracts.suites import Check, Suite, known_expectations, number_of, read_suite
 from nightgate.contracts.values import at, bound_of, counted_from_night, is_in
 from nightgate.contracts.writing import as_text, outward
@@ -102,14 +101,14 @@ def _changed(check: Check, data: Opened) -> dict[str, Any]:
         raise _hopeless(check, why or "there is nothing in it to widen")
     found = answers_to(data, [form])
     answers = [found[part] for part in form.asks]
-    if check.type == "expect_column_values_to_be_between":
-        return _bounds(check, data, answers)
+    if check.type == "expect_column_values_to_be_between" and (bounds := _extremes(check, data)):
+        return bounds
     if check.type == "expect_column_values_to_be_in_set" and (values := _new_values(check, data)):
         return {"value_set": [*check.arguments["value_set"], *values]}
     if isinstance(form, RowRule | Grouped):
         return _share(check, answers)
     if isinstance(form, Figures):
-        return _figure(check, answers[1])
+        return _figure(check, answers[1], family(data.types[check.columns[0]]) if form.of_values else None)
     if isinstance(form, Quantiles):
         return {"quantile_ranges": _quantiles(check, form, data, int(answers[0]))}
     assert isinstance(form, Shares)
@@ -119,20 +118,21 @@ def _changed(check: Check, data: Opened) -> dict[str, Any]:
     return {"threshold": outward(distance, up=True)}
 
 
-def _bounds(check: Check, data: Opened, answers: Sequence[Any]) -> dict[str, Any]:
-    """Widen the bounds that values passed."""
+def _extremes(check: Check, data: Opened) -> dict[str, Any]:
     where = f" WHERE {check.condition.sql}" if check.condition else ""
     column = identifier(check.columns[0])
     low, high = data.connection.execute(f"SELECT min({column}), max({column}) FROM data{where}").fetchall()[0]
-    kind, found = family(data.types[check.columns[0]]), dict[str, Any]()
+    return _bounds(check.arguments, low, high, family(data.types[check.columns[0]]))
+
+
+def _bounds(arguments: Mapping[str, Any], low: Any, high: Any, kind: Family | None) -> dict[str, Any]:
+    """Widen the bounds that the lowest and the highest value have passed."""
+    found: dict[str, Any] = {}
     for key, flag, seen, up in (("min_value", "strict_min", low, False), ("max_value", "strict_max", high, True)):
-        given = check.arguments.get(key)
-        if given is None:
-            continue
-        bound = bound_of(given, kind)
-        if seen > bound if up else seen < bound:
+        bound = bound_of(arguments.get(key), kind)
+        if bound is not None and ((seen > bound if up else seen < bound) or (seen == bound and arguments.get(flag))):
             found |= {key: _json(outward(seen, up=up) if isinstance(seen, float) else seen), flag: None}
-    return found or _share(check, answers)
+    return found
 
 
 def _new_values(check: Check, data: Opened) -> list[Any]:
@@ -153,20 +153,10 @@ def _share(check: Check, answers: Sequence[Any]) -> dict[str, Any]:
     return {"mostly": share}
 
 
-def _figure(check: Check, seen: Any) -> dict[str, Any]:
+def _figure(check: Check, seen: Any, kind: Family | None) -> dict[str, Any]:
     if seen is None:
         raise _hopeless(check, "the data have no value for it")
-    if "value" in check.arguments:
-        return {"value": int(seen)}
-    seen = _json(seen)
-    low, high = check.arguments.get("min_value"), check.arguments.get("max_value")
-    exact = not isinstance(seen, float)
-    found: dict[str, Any] = {}
-    if low is not None and seen <= low:
-        found |= {"min_value": seen if exact else outward(seen, up=False), "strict_min": None}
-    if high is not None and seen >= high:
-        found |= {"max_value": seen if exact else outward(seen, up=True), "strict_max": None}
-    return found
+    return {"value": int(seen)} if "value" in check.arguments else _bounds(check.arguments, seen, seen, kind)
 
 
 def _quantiles(check: Check, form: Quantiles, data: Opened, rows: int) -> dict[str, Any]:

@@ -1,18 +1,22 @@
 """Row conditions in a small grammar of their own: Great Expectations hands them to code that can write files.
 
-    condition := and ("or" and)*        and := not ("and" not)*        not := "not" not | "(" condition ")" | test
+    condition := condition ("and" | "or") condition | "not" condition | "(" condition ")" | test
     test      := sum op value | sum op sum | column ["not"] "in" (value, …) | column "is" ["not"] "null" | column ".notNull()" …
     sum       := column (("+" | "-") column)*
     column    := name | `name` | col("name") | "name"
 
-The objects that newer versions write are understood too. A comparison with a missing value is false, as in pandas: `x != 1`
-and `not x in (1, 2)` select rows where x is missing.
+Python's own parser finds the structure of a condition whose every name and value is replaced by a number; nothing is run, and
+what is none of the above is refused. The objects that newer versions write are understood too. A comparison with a missing
+value is false, as in pandas: `x != 1` and `not x in (1, 2)` select rows where x is missing.
 """
 
+import ast
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 from nightgate.errors import SuiteError
@@ -23,6 +27,10 @@ _TOKEN = re.compile(r"""\s*(?:(?P<col>col\(\s*(?:"([^"]*)"|'([^']*)')\s*\))|(?P<
     |(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
     |(?P<sign><=|>=|==|!=|<>|=|<|>|\(|\)|\[|\]|,|&|\||~|\.|\+|-)|(?P<word>[^\W\d][\w]*))""", re.VERBOSE)
 _SIGNS = {"==": "=", "=": "=", "!=": "IS DISTINCT FROM", "<>": "IS DISTINCT FROM", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_WRITTEN: Mapping[type[ast.cmpop], str] = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_PYTHONS = {"and": "and", "&": "and", "or": "or", "|": "or", "not": "not", "~": "not", "in": "in", "is": "is", "=": "==", "<>": "!="}
+"""Signs and words as Python writes them."""
+
 _NULLS = {"isnull": "IS NULL", "isna": "IS NULL", "notnull": "IS NOT NULL", "notna": "IS NOT NULL"}
 
 
@@ -39,7 +47,7 @@ class Condition:
 class Token:
     kind: str
     text: str
-    end: int
+    begin: int
 
 
 def parse_condition(text: object) -> Condition:
@@ -50,11 +58,8 @@ def parse_condition(text: object) -> Condition:
         return Condition(sql, sql, tuple(dict.fromkeys(columns)))
     if not isinstance(text, str) or len(text) > LONGEST:
         raise SuiteError(f"a condition is a text of at most {LONGEST:,} characters")
-    parser = _Parser(text, _tokens(text))
-    sql = parser.either()
-    if parser.place < len(parser.tokens):
-        raise parser.lost()
-    return Condition(text, sql, tuple(dict.fromkeys(parser.columns)))
+    reader = _Reader(text)
+    return Condition(text, reader.read(), tuple(dict.fromkeys(reader.columns)))
 
 
 def identifier(name: str) -> str:
@@ -124,132 +129,98 @@ def _tokens(text: str) -> list[Token]:
             raise SuiteError(f"cannot read {text[place:place + 20].strip()!r} in {text[:80]!r}")
         kind = str(match.lastgroup)
         inner = {"col": match[2] if match[2] is not None else match[3], "quoted": match[5]}.get(kind, match[0].strip())
-        found.append(Token(kind, str(inner), match.end()))
+        found.append(Token(kind, str(inner), match.start()))
         place = match.end()
     return found
 
 
-class _Parser:
-    """Walks the tokens once, from left to right."""
+class _Reader:
+    """Writes the SQL of a condition, noting its columns."""
 
-    def __init__(self, text: str, tokens: Sequence[Token]) -> None:
-        self.text, self.tokens, self.place = text, tokens, 0
-        self.columns: list[str] = []
-        self.depth = 0
+    def __init__(self, text: str) -> None:
+        self.text, self.tokens, self.columns = text, _tokens(text), list[str]()
+        self.pieces = [_PYTHONS.get(token.text.lower(), token.text if token.kind == "sign" else f"_{place}")
+                       if token.kind in ("sign", "word") else f"_{place}" for place, token in enumerate(self.tokens)]
 
-    def either(self) -> str:
-        parts = [self.both()]
-        while self.take("or", "|"):
-            parts.append(self.both())
-        return parts[0] if len(parts) == 1 else "(" + " OR ".join(parts) + ")"
+    def read(self) -> str:
+        try:
+            return self.condition(ast.parse(" ".join(self.pieces), mode="eval").body, 0)
+        except SyntaxError as error:
+            raise self.lost((error.offset or 1) - 1) from None
+        except (MemoryError, RecursionError):
+            raise SuiteError(f"the condition {self.text[:80]!r} nests more than {DEEPEST} levels") from None
 
-    def both(self) -> str:
-        parts = [self.negated()]
-        while self.take("and", "&"):
-            parts.append(self.negated())
-        return parts[0] if len(parts) == 1 else "(" + " AND ".join(parts) + ")"
+    def condition(self, node: ast.expr, depth: int) -> str:
+        if depth > DEEPEST:
+            raise RecursionError
+        match node:
+            case ast.BoolOp(values=parts):
+                word = " AND " if isinstance(node.op, ast.And) else " OR "
+                return "(" + word.join(self.condition(part, depth + 1) for part in parts) + ")"
+            case ast.UnaryOp(op=ast.Not(), operand=inner):
+                return f"(NOT {self.condition(inner, depth + 1)})"
+            case ast.Call(func=ast.Attribute(value=column, attr=name), args=[], keywords=[]):
+                test = _NULLS.get(self.tokens[int(name[1:])].text.lower())
+                if test is not None:
+                    return f"({self.column(column)} {test})"
+            case ast.Compare(left=left, ops=[sign], comparators=[right]):
+                return self.compared(left, sign, right)
+        raise self.lost(node.col_offset)
 
-    def negated(self) -> str:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise SuiteError(f"the condition {self.text[:80]!r} nests more than {DEEPEST} levels")
-        if self.take("not", "~"):
-            found = f"(NOT {self.negated()})"
-        elif self.take("("):
-            found = self.either()
-            self.need(")")
-        else:
-            found = self.test()
-        self.depth -= 1
-        return found
-
-    def test(self) -> str:
-        column = self.column()
-        if self.take("is"):
-            negated = self.take("not")
-            if not self.take("null", "none"):
-                raise self.lost()
-            return f"({column} IS {'NOT ' if negated else ''}NULL)"
-        if self.take("."):
-            word = self.next()
-            if word.text.lower() not in _NULLS:
-                raise self.lost()
-            self.need("(")
-            self.need(")")
-            return f"({column} {_NULLS[word.text.lower()]})"
-        negated = self.take("not")
-        if self.take("in"):
-            return membership(column, self.values(), negated=negated)
-        whole = self.more(column)
-        sign = self.next()
-        if negated or sign.text not in _SIGNS:
-            raise self.lost()
-        if not self.names_column():
-            return comparison(whole, sign.text, self.value())
-        other = self.more(self.column())
-        if _SIGNS[sign.text] == "IS DISTINCT FROM":  # of two missing values, too, as in pandas
+    def compared(self, left: ast.expr, sign: ast.cmpop, right: ast.expr) -> str:
+        if isinstance(sign, ast.Is | ast.IsNot):
+            if self.token(right).text.lower() not in ("null", "none"):
+                raise self.lost(right.col_offset)
+            return f"({self.column(left)} IS {'NOT ' if isinstance(sign, ast.IsNot) else ''}NULL)"
+        if isinstance(sign, ast.In | ast.NotIn):
+            values = right.elts if isinstance(right, ast.Tuple | ast.List) else [right]
+            if not values:
+                raise self.lost(right.col_offset)
+            return membership(self.column(left), [*map(self.value, values)], negated=isinstance(sign, ast.NotIn))
+        whole, written = self.sum(left), _WRITTEN[type(sign)]
+        if not self.names_column(right):
+            return comparison(whole, written, self.value(right))
+        other = self.sum(right)
+        if written == "!=":  # of two missing values, too, as in pandas
             return f"(NOT (({whole} = {other}) IS TRUE))"
-        return comparison(whole, sign.text, other)
+        return comparison(whole, written, other)
 
-    def more(self, column: str) -> str:
-        """Return a sum that begins with a column."""
-        parts = [column]
-        while (sign := self.peek()) in ("+", "-") and self.take(sign):
-            parts += [sign, self.column()]
-        return column if len(parts) == 1 else f"({' '.join(parts)})"
+    def sum(self, node: ast.expr) -> str:
+        return f"({self.added(node)})" if isinstance(node, ast.BinOp) else self.column(node)
 
-    def names_column(self) -> bool:
-        kind = self.tokens[self.place].kind if self.place < len(self.tokens) else ""
-        return kind in ("col", "quoted") or (kind == "word" and self.peek() not in ("true", "false"))
+    def added(self, node: ast.expr) -> str:
+        if isinstance(node, ast.BinOp):
+            return f"{self.added(node.left)} {'+' if isinstance(node.op, ast.Add) else '-'} {self.column(node.right)}"
+        return self.column(node)
 
-    def column(self) -> str:
-        token = self.next()
-        name = token.text[1:-1] if token.kind == "text" else token.text
-        if token.kind not in ("col", "quoted", "word", "text") or token.text.lower() in ("and", "or", "in", "is"):
-            raise self.lost()
-        self.columns.append(name)
-        return identifier(name)
+    def names_column(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.BinOp) or (token := self.token(node)).kind in ("col", "quoted") or (
+            token.kind == "word" and token.text.lower() not in ("true", "false"))
 
-    def values(self) -> list[str]:
-        closing = "]" if self.take("[") else ")"
-        if closing == ")":
-            self.need("(")
-        found = [self.value()]
-        while self.take(","):
-            found.append(self.value())
-        self.need(closing)
-        return found
-
-    def value(self) -> str:
-        token = self.next()
+    def column(self, node: ast.expr) -> str:
+        token = self.token(node)
         if token.kind == "number":
-            return token.text
+            raise self.lost(node.col_offset)
+        self.columns.append(token.text[1:-1] if token.kind == "text" else token.text)
+        return identifier(self.columns[-1])
+
+    def value(self, node: ast.expr) -> str:
+        token = self.token(node)
         if token.kind == "text":
             return literal(re.sub(r"\\(.)", r"\1", token.text[1:-1]))
-        if token.text.lower() in ("true", "false"):
+        if token.kind == "number" or (token.kind == "word" and token.text.lower() in ("true", "false")):
             return token.text.upper()
-        raise self.lost()
+        raise self.lost(node.col_offset)
 
-    def next(self) -> Token:
-        if self.place >= len(self.tokens):
-            raise self.lost()
-        self.place += 1
-        return self.tokens[self.place - 1]
+    def token(self, node: ast.expr) -> Token:
+        if not isinstance(node, ast.Name):
+            raise self.lost(node.col_offset)
+        return self.tokens[int(node.id[1:])]
 
-    def peek(self) -> str:
-        return self.tokens[self.place].text.lower() if self.place < len(self.tokens) else ""
-
-    def take(self, *words: str) -> bool:
-        if self.place < len(self.tokens) and self.tokens[self.place].kind in ("sign", "word") and self.peek() in words:
-            self.place += 1
-            return True
-        return False
-
-    def need(self, word: str) -> None:
-        if not self.take(word):
-            raise self.lost()
-
-    def lost(self) -> SuiteError:
-        begin = self.tokens[self.place - 1].end if self.place and self.place <= len(self.tokens) else 0
+    def lost(self, place: int) -> SuiteError:
+        """Return the error of a place among the pieces, which names it in the text."""
+        ends = [*accumulate(len(piece) + 1 for piece in self.pieces)]
+        number = bisect_right(ends, place)
+        begin = self.tokens[number].begin if number < len(self.tokens) else len(self.text)
         return SuiteError(f"cannot understand {self.text[:80]!r} at character {begin}; conditions compare columns with values, "
                           "joined by and, or, not")

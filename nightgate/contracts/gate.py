@@ -1,29 +1,31 @@
 """The gate: one scan of the data answers every check; rows are fetched only for what failed.
 
-A gate passes only if every check of the contract ran, on at least one row, and held.
+A gate passes only if every check of the contract ran, on at least one row, and held. Rows against row rules may be set aside with
+their reasons: what is kept and what is set aside are all that was read.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nightgate.contracts.asking import answers_to
-from nightgate.contracts.conditions import identifier
+from nightgate.contracts.conditions import identifier, literal
 from nightgate.contracts.forms import Finding, Grouped, RowRule, Rule, Shape
-from nightgate.contracts.opening import Opened, opened
+from nightgate.contracts.opening import Opened, answers_to, opened
 from nightgate.contracts.patterns import Endless, of_python
-from nightgate.contracts.quarantine import KEPT, discard, set_aside
 from nightgate.contracts.rules import rule
 from nightgate.contracts.sentences import sentence
 from nightgate.contracts.suites import Check, Suite
 from nightgate.contracts.values import Misfit, at
-from nightgate.errors import UsageError
+from nightgate.errors import DataUnusable, UsageError
 
 EXAMPLES = 20
 MASK = "•••"
+KEPT, ASIDE = "kept.parquet", "quarantined.parquet"
+REASONS = "nightgate_reasons"
+"""Column of quarantined rows: a list of the rules that they are against, in words."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,6 @@ class GateResult:
     suite_sha256: str
     results: tuple[CheckResult, ...]
     kept: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] = frozenset(), identity: str | None = None,
@@ -126,6 +125,40 @@ def _quarantined(data: Opened, suite: Suite, before: GateResult, folder: Path, a
     told = tuple(now if first.success else replace(first, success=True, found=f"{first.found}: set aside")
                  for now, first in zip(found.results, before.results, strict=True))
     return replace(found, rows=before.rows, quarantined=aside, kept=str(folder / KEPT), results=told)
+
+
+def set_aside(data: Opened, rules: Mapping[str, RowRule], share: float, folder: Path) -> int:
+    """Write the rows against rules, which are named by their sentences, and the others; return how many were set aside.
+
+    Nothing is written and 0 returned when there are none, or more than `share` of all rows.
+    """
+    against = {words: f"coalesce({form.where}, FALSE)" for words, form in rules.items()}
+    whole = " OR ".join(against.values())
+    count = int(data.connection.execute(f"SELECT count_if({whole}) FROM data").fetchall()[0][0] or 0)
+    if not 0 < count <= share * data.rows + 1e-9:
+        return 0
+    if REASONS in data.types:
+        raise DataUnusable(f"The data have a column `{REASONS}`, where the reasons of rows that are set aside belong.",
+                           remedy="Rename the column at its source.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"Rows cannot be set aside in {folder}: {error.strerror}.", remedy="Name a folder that can be written.") from None
+    reasons = ", ".join(f"CASE WHEN {test} THEN {literal(words)} END" for words, test in against.items())
+    spared = " UNION ALL BY NAME SELECT * FROM released" if data.released else ""
+    _write(data, f"SELECT * FROM data WHERE NOT ({whole}){spared}", folder / KEPT)
+    _write(data, f"SELECT *, list_filter([{reasons}], lambda x: x IS NOT NULL) AS {REASONS} FROM data WHERE {whole}", folder / ASIDE)
+    return count
+
+
+def discard(folder: Path) -> None:
+    """Take away what an earlier check set aside."""
+    for name in (KEPT, ASIDE) if folder.is_dir() else ():
+        (folder / name).unlink(missing_ok=True)
+
+
+def _write(data: Opened, query: str, path: Path) -> None:
+    data.connection.execute(f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet)")
 
 
 def never_seen(each: Check) -> bool:

@@ -17,10 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nightgate.contracts.dependencies import determined, sums
 from nightgate.contracts.freshness import freshness
 from nightgate.contracts.limits import NEW, Limits
-from nightgate.contracts.tables import floats, keys, pairs
+from nightgate.contracts.tables import determined, floats, keys, pairs, sums
 from nightgate.contracts.texts import shape
 from nightgate.contracts.writing import Expectation, expect, mostly, outward, suite
 from nightgate.datasets import GROUP, ROW, Column

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nightgate.contracts.asking import answers_to
 from nightgate.contracts.conditions import literal
 from nightgate.contracts.forms import Grouped, Quantiles, RowRule, Shares
 from nightgate.contracts.gate import form_of
 from nightgate.contracts.limits import Limits
-from nightgate.contracts.opening import Opened, opened
+from nightgate.contracts.opening import Opened, answers_to, opened
 from nightgate.contracts.suites import Check, parse_suite
 from nightgate.contracts.writing import Expectation, expect, mostly, outward
 from nightgate.errors import DataUnusable
@@ -30,7 +29,7 @@ LARGER = 3 / 2
 
 
 @dataclass(frozen=True)
-class Night:
+class PastNight:
     """The data of one run that passed, in a local Parquet file."""
 
     run: int
@@ -38,12 +37,12 @@ class Night:
     rows: int
 
 
-def smallest_of(nights: Sequence[Night]) -> int:
+def smallest_of(nights: Sequence[PastNight]) -> int:
     """Return the rows of the smallest night that is expected."""
     return max(int(SMALLER * min(night.rows for night in nights)), 1)
 
 
-def pooled(nights: Sequence[Night], path: Path) -> None:
+def pooled(nights: Sequence[PastNight], path: Path) -> None:
     """Write the rows of all nights, each once: windows overlap."""
     import duckdb
 
@@ -53,7 +52,7 @@ def pooled(nights: Sequence[Night], path: Path) -> None:
                            f"TO {literal(str(path))} (FORMAT parquet)")
 
 
-def learnt(suite: dict[str, Any], nights: Sequence[Night], limits: Limits) -> dict[str, Any]:
+def learnt(suite: dict[str, Any], nights: Sequence[PastNight], limits: Limits) -> dict[str, Any]:
     """Return a suite, inferred from the pooled rows, with the tolerances of its nights."""
     checks = parse_suite(suite, place=str(suite["name"])).checks
     seen: list[Mapping[str, Any]] = []
@@ -127,7 +126,7 @@ def _extremes(seen: Sequence[Any]) -> dict[str, Any]:
     return {"seen_least": least, "seen_most": most}
 
 
-def _counted(nights: Sequence[Night], limits: Limits) -> Expectation:
+def _counted(nights: Sequence[PastNight], limits: Limits) -> Expectation:
     """Return the rule on the number of rows: what came, a third less or half as much more, or what its nights tolerate."""
     counts = [night.rows for night in nights]
     low, high = (math.exp(value) for value in limits.tolerated([math.log(count) for count in counts]))

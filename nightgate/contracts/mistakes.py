@@ -3,7 +3,6 @@
 A mistake is `place: what was found; what is allowed`, the place as a path into the file.
 """
 
-import difflib
 import json
 import re
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 from nightgate.contracts.conditions import parse_condition
 from nightgate.contracts.families import FAMILIES, family
 from nightgate.errors import SuiteError
+from nightgate.wording import meant
 
 SEVERITIES = ("critical", "warning", "info")
 LARGEST_EXACT = 2**53
@@ -122,8 +122,7 @@ def _of_keys(each: Mapping[str, Any], takes: frozenset[str]) -> Iterator[tuple[s
 
 
 def _close(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, sorted(known), 1)
-    return f"; did you mean `{close[0]}`?" if close else ""
+    return f"; {told[0].lower()}{told[1:]}" if (told := meant(word, known)) else ""
 
 
 def is_number(value: Any) -> bool:

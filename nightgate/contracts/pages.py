@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightgate.contracts.library import great_expectations
+from nightgate.contracts.great import great_expectations
 from nightgate.contracts.suites import number_of
 
 if TYPE_CHECKING:

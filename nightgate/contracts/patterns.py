@@ -13,12 +13,15 @@ from typing import Any
 import pyarrow as pa
 
 from nightgate.contracts.conditions import identifier, literal
-from nightgate.contracts.families import family
+from nightgate.contracts.families import Types, family
 from nightgate.contracts.forms import RowRule
 from nightgate.contracts.opening import Opened
-from nightgate.contracts.rules import RE2_CANNOT, as_re2
 from nightgate.contracts.suites import Check
-from nightgate.contracts.values import known
+from nightgate.contracts.values import known, value_of
+
+RE2_CANNOT = re.compile(r"\(\?(?:[=!>(#]|<[=!]|P=|[a-zA-Z]*[aLmux])|\\[1-9]|\\[GKRX]|[*+?}]\+|\{,|\[\[:")
+"""What Python's regular expressions have and DuckDB's have not, or mean otherwise: looking around, back references, possessive
+repeats, comments, lines of their own (`(?m)`), `{,3}`."""
 
 LONGEST = 30
 """Seconds that patterns may take on all values of a column."""
@@ -44,6 +47,42 @@ for value in values:
 """
 
 
+def regex(check: Check, types: Types) -> RowRule | None:
+    """Make a rule of one regular expression, or of a list of which any or all must match."""
+    patterns, name = patterns_of(check), check.columns[0]
+    kind = family(types[name]) if name in types else "text"
+    if any(RE2_CANNOT.search(pattern) for pattern in patterns) or kind not in ("text", "integer"):
+        return None
+    sql = identifier(name) if kind == "text" else f"CAST({identifier(name)} AS VARCHAR)"
+    against = _against(check, [f"regexp_matches({sql}, {literal(as_re2(pattern))})" for pattern in patterns])
+    return RowRule(known(check, name), against, by_value="" if check.condition else identifier(name))
+
+
+def patterns_of(check: Check) -> Sequence[str]:
+    found: Sequence[str] = check.arguments.get("regex_list") or [check.arguments["regex"]]
+    return found
+
+
+def _against(check: Check, tests: Sequence[str]) -> str:
+    """Return that a value is against a rule of patterns, from tests of each of them."""
+    whole = (" AND " if check.arguments.get("match_on") == "all" else " OR ").join(tests)
+    return whole if "not_match" in check.type else f"NOT ({whole})"
+
+
+def as_re2(pattern: str) -> str:
+    r"""Write a pattern as RE2 means it: `\Z` is its `\z`, and `$` also stands before a last line break."""
+    return re.sub(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", lambda match: r"(?:\n?\z)" if match[1] is None else
+                  r"\z" if match[1] == r"\Z" else match[1], pattern, flags=re.DOTALL)
+
+
+def like(check: Check, types: Types) -> RowRule:
+    """Make a rule of SQL's own patterns."""
+    sql, _ = value_of(check, types, "text")
+    patterns = check.arguments.get("like_pattern_list") or [check.arguments["like_pattern"]]
+    escape = f" ESCAPE {literal(check.arguments['escape'])}" if check.arguments.get("escape") else ""
+    return RowRule(known(check, check.columns[0]), _against(check, [f"{sql} LIKE {literal(pattern)}{escape}" for pattern in patterns]))
+
+
 class Endless(Exception):
     """A pattern that did not end in time."""
 
@@ -53,7 +92,7 @@ def of_python(check: Check, data: Opened) -> RowRule | None:
 
     Raises Endless.
     """
-    column, patterns = check.columns[0], check.arguments.get("regex_list") or [check.arguments["regex"]]
+    column, patterns = check.columns[0], patterns_of(check)
     if family(data.types[column]) not in ("text", "integer") or all(_is_sql(pattern, column, data) for pattern in patterns):
         return None
     sql = f"CAST({identifier(column)} AS VARCHAR)"
@@ -92,8 +131,7 @@ def demand_end(check: Check, values: Sequence[Any]) -> None:
     if "json_schema" in check.arguments:
         _run(_SCHEMA, [check.arguments["json_schema"], [str(value) for value in values]])
     elif "regex" in check.type:
-        patterns = check.arguments.get("regex_list") or [check.arguments["regex"]]
-        _run(_MATCHING, [patterns, [str(value) for value in values], False])
+        _run(_MATCHING, [patterns_of(check), [str(value) for value in values], False])
 
 
 def _run(program: str, given: Any) -> str:

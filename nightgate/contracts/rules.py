@@ -5,24 +5,19 @@ about the table's shape is judged by its columns alone. What has no form here go
 """
 
 import itertools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nightgate.contracts import shapes
 from nightgate.contracts.conditions import identifier, literal, parse_condition
 from nightgate.contracts.families import FAMILIES, Family, Types, family
-from nightgate.contracts.forms import Figure, Figures, Grouped, Quantiles, RowRule, Rule, Shares
+from nightgate.contracts.forms import Figure, Figures, Grouped, Quantiles, RowRule, Rule, Shape, Shares
 from nightgate.contracts.mistakes import query_condition
+from nightgate.contracts.patterns import like, regex
 from nightgate.contracts.suites import Check
 from nightgate.contracts.values import NUMERIC, Misfit, bound_of, is_in, known, members, outside, value_of
 
 HASHED = 4
 """Columns from which a compound key is compared by its 64-bit hash: a chance of 3e-8 in a million rows, and a tenth of the memory."""
-
-RE2_CANNOT = re.compile(r"\(\?(?:[=!>(#]|<[=!]|P=|[a-zA-Z]*[aLmux])|\\[1-9]|\\[GKRX]|[*+?}]\+|\{,|\[\[:")
-"""What Python's regular expressions have and DuckDB's have not, or mean otherwise: looking around, back references, possessive
-repeats, comments, lines of their own (`(?m)`), `{,3}`."""
 
 
 def rule(check: Check, types: Types | None = None) -> Rule | None:
@@ -49,46 +44,6 @@ def _bounded(*allowed: Family, of: str = "{}") -> "Maker":
         sql, kind = of.format(sql), kind if of == "{}" else None
         extremes = outside(sql, kind, check.arguments, least=f"min({sql})", most=f"max({sql})")
         return RowRule(known(check, check.columns[0]), outside(sql, kind, check.arguments), doubt="" if check.condition else extremes)
-    return make
-
-
-def _null(check: Check, types: Types) -> Rule:
-    return RowRule(known(check), f"{identifier(check.columns[0])} IS NOT NULL")
-
-
-def _not_null(check: Check, types: Types) -> Rule:
-    return RowRule(known(check), f"{identifier(check.columns[0])} IS NULL", examples=False)
-
-
-def _regex(*, wanted: bool, many: str = "") -> "Maker":
-    """Make a rule of one regular expression, or of a list of which `many` (any, all) must match."""
-    def make(check: Check, types: Types) -> Rule | None:
-        patterns = check.arguments["regex_list"] if many else [check.arguments["regex"]]
-        name = check.columns[0]
-        kind = family(types[name]) if name in types else "text"
-        if any(RE2_CANNOT.search(pattern) for pattern in patterns) or kind not in ("text", "integer"):
-            return None
-        sql = identifier(name) if kind == "text" else f"CAST({identifier(name)} AS VARCHAR)"
-        tests = [f"regexp_matches({sql}, {literal(as_re2(pattern))})" for pattern in patterns]
-        whole = (" AND " if check.arguments.get("match_on") == "all" else " OR ").join(tests)
-        return RowRule(known(check, name), f"NOT ({whole})" if wanted else whole, by_value="" if check.condition else identifier(name))
-    return make
-
-
-def as_re2(pattern: str) -> str:
-    r"""Write a pattern as RE2 means it: `\Z` is its `\z`, and `$` also stands before a last line break."""
-    return re.sub(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", lambda match: r"(?:\n?\z)" if match[1] is None else
-                  r"\z" if match[1] == r"\Z" else match[1], pattern, flags=re.DOTALL)
-
-
-def _like(*, wanted: bool) -> "Maker":
-    def make(check: Check, types: Types) -> Rule:
-        sql, _ = value_of(check, types, "text")
-        patterns = check.arguments.get("like_pattern_list") or [check.arguments["like_pattern"]]
-        escape = f" ESCAPE {literal(check.arguments['escape'])}" if check.arguments.get("escape") else ""
-        whole = (" AND " if check.arguments.get("match_on") == "all" else " OR ").join(
-            f"{sql} LIKE {literal(pattern)}{escape}" for pattern in patterns)
-        return RowRule(known(check, check.columns[0]), f"NOT ({whole})" if wanted else whole)
     return make
 
 
@@ -194,17 +149,15 @@ def _distinct(sql: str, applies: str, what: str = "count(*)") -> str:
     return f"(SELECT {what} FROM (SELECT count(*) AS n FROM data WHERE {applies} GROUP BY {sql}))"
 
 
-def _holding(*, equal: bool) -> "Maker":
-    """Make the rule that every value of a set occurs, and no other if `equal`."""
-    def make(check: Check, types: Types) -> Rule:
-        sql, kind = value_of(check, types, *FAMILIES)
-        applies, wanted = known(check, check.columns[0]), check.arguments["value_set"]
-        inside = is_in(sql, wanted, kind)
-        strange = {str(value) for value in wanted if not members([value], kind)}  # never there
-        figures = [Figure(_distinct(sql, f"{applies} AND {inside}"), len(members(wanted, kind)) + len(strange), None)]
-        figures += [Figure(f"count_if({applies} AND NOT ({inside}))", None, 0)] if equal else []
-        return Figures(tuple(figures), f"count_if({applies})", of_values=False)
-    return make
+def _holding(check: Check, types: Types) -> Rule:
+    """Make the rule that every value of a set occurs, and no other where the sets are to be equal."""
+    sql, kind = value_of(check, types, *FAMILIES)
+    applies, wanted = known(check, check.columns[0]), check.arguments["value_set"]
+    inside = is_in(sql, wanted, kind)
+    strange = {str(value) for value in wanted if not members([value], kind)}  # never there
+    figures = [Figure(_distinct(sql, f"{applies} AND {inside}"), len(members(wanted, kind)) + len(strange), None)]
+    figures += [Figure(f"count_if({applies} AND NOT ({inside}))", None, 0)] if "equal" in check.type else []
+    return Figures(tuple(figures), f"count_if({applies})", of_values=False)
 
 
 def _quantiles(check: Check, types: Types) -> Rule | None:
@@ -229,51 +182,81 @@ def _shares(check: Check, types: Types) -> Rule | None:
                   float(arguments.get("tail_weight_holdout") or 0.0))
 
 
-def _query(check: Check, types: Types) -> Rule:
-    """Return the rule of `SELECT * FROM {batch} WHERE condition`: no row may be selected."""
-    return RowRule("", parse_condition(query_condition(check.arguments["unexpected_rows_query"])).sql)
-
-
 def _row_count(check: Check, types: Types) -> Rule:
     filtered, value = f" FILTER (WHERE {check.condition.sql})" if check.condition else "", check.arguments.get("value")
     figure = _with_bounds(f"count(*){filtered}", check, check.arguments.get("min_value", value), check.arguments.get("max_value", value))
     return Figures((figure,), "1", of_values=False)
 
 
+def _exists(check: Check, types: Types) -> Rule:
+    name, place = check.columns[0], check.arguments.get("column_index")
+
+    def wrong(found: Types) -> str:
+        if name not in found:
+            return "no such column"
+        return "" if place in (None, at := list(found).index(name)) else f"it is column {at}"
+    return Shape(wrong)
+
+
+def _column_set(check: Check, types: Types) -> Rule:
+    wanted, exact = set(check.arguments["column_set"]), check.arguments.get("exact_match", True)
+
+    def wrong(found: Types) -> str:
+        absent, new = sorted(wanted - found.keys()), sorted(found.keys() - wanted)
+        told = ([f"missing {', '.join(absent)}"] if absent else []) + ([f"new {', '.join(new)}"] if new and exact else [])
+        return "; ".join(told)
+    return Shape(wrong)
+
+
+def _column_list(check: Check, types: Types) -> Rule:
+    wanted = list(check.arguments["column_list"])
+    return Shape(lambda found: "" if list(found) == wanted else f"columns {', '.join(found)}")
+
+
+def _column_count(check: Check, types: Types) -> Rule:
+    value = check.arguments.get("value")
+    low, high = check.arguments.get("min_value", value), check.arguments.get("max_value", value)
+
+    def wrong(found: Types) -> str:
+        return "" if (low is None or len(found) >= low) and (high is None or len(found) <= high) else f"{len(found)} columns"
+    return Shape(wrong)
+
+
+def _types(check: Check, types: Types) -> Rule | None:
+    families = {family(str(name)) for name in check.arguments.get("type_list") or [check.arguments["type_"]]} - {None}
+    column = check.columns[0]
+    return Shape(lambda found: "" if family(found[column]) in families else f"type {found[column].lower()}")
+
+
 Maker = Callable[[Check, Types], Rule | None]
 _in_set = _rows(*FAMILIES, against=lambda sql, kind, arguments: f"NOT ({is_in(sql, arguments['value_set'], kind)})")
 
 _FORMS: Mapping[str, Maker] = {
-    "expect_column_to_exist": shapes.exists,
-    "expect_table_columns_to_match_set": shapes.column_set,
-    "expect_table_columns_to_match_ordered_list": shapes.column_list,
-    "expect_table_column_count_to_be_between": shapes.column_count,
-    "expect_table_column_count_to_equal": shapes.column_count,
+    "expect_column_to_exist": _exists,
+    "expect_table_columns_to_match_set": _column_set,
+    "expect_table_columns_to_match_ordered_list": _column_list,
+    "expect_table_column_count_to_be_between": _column_count,
+    "expect_table_column_count_to_equal": _column_count,
     "expect_table_row_count_to_be_between": _row_count,
     "expect_table_row_count_to_equal": _row_count,
-    "expect_column_type_to_be": shapes.types,
-    "expect_column_values_to_be_of_type": shapes.types,
-    "expect_column_values_to_be_in_type_list": shapes.types,
-    "expect_column_values_to_not_be_null": _not_null,
-    "expect_column_values_to_be_null": _null,
+    "expect_column_type_to_be": _types,
+    "expect_column_values_to_be_of_type": _types,
+    "expect_column_values_to_be_in_type_list": _types,
+    "expect_column_values_to_not_be_null":
+        lambda check, types: RowRule(known(check), f"{identifier(check.columns[0])} IS NULL", examples=False),
+    "expect_column_values_to_be_null": lambda check, types: RowRule(known(check), f"{identifier(check.columns[0])} IS NOT NULL"),
     "expect_column_values_to_be_between": _bounded(*FAMILIES),
     "expect_column_values_to_be_in_set": _in_set,
     "expect_column_distinct_values_to_be_in_set": _in_set,
-    "expect_column_distinct_values_to_contain_set": _holding(equal=False),
-    "expect_column_distinct_values_to_equal_set": _holding(equal=True),
+    "expect_column_distinct_values_to_contain_set": _holding,
+    "expect_column_distinct_values_to_equal_set": _holding,
     "expect_column_values_to_not_be_in_set":
         _rows(*FAMILIES, against=lambda sql, kind, arguments: is_in(sql, arguments["value_set"], kind)),
     "expect_column_value_lengths_to_be_between": _bounded("text", of="length({})"),
     "expect_column_value_lengths_to_equal":
         _rows("text", against=lambda sql, kind, arguments: f"length({sql}) <> {literal(arguments['value'])}"),
-    "expect_column_values_to_match_regex": _regex(wanted=True),
-    "expect_column_values_to_not_match_regex": _regex(wanted=False),
-    "expect_column_values_to_match_regex_list": _regex(wanted=True, many="any"),
-    "expect_column_values_to_not_match_regex_list": _regex(wanted=False, many="any"),
-    "expect_column_values_to_match_like_pattern": _like(wanted=True),
-    "expect_column_values_to_not_match_like_pattern": _like(wanted=False),
-    "expect_column_values_to_match_like_pattern_list": _like(wanted=True),
-    "expect_column_values_to_not_match_like_pattern_list": _like(wanted=False),
+    **{f"expect_column_values_to_{verb}_{what}": make for verb in ("match", "not_match")
+       for what, make in (("regex", regex), ("regex_list", regex), ("like_pattern", like), ("like_pattern_list", like))},
     "expect_column_values_to_be_unique": _unique,
     "expect_compound_columns_to_be_unique": _unique,
     "expect_column_pair_values_a_to_be_greater_than_b":
@@ -295,4 +278,5 @@ _FORMS: Mapping[str, Maker] = {
     "expect_column_proportion_of_non_null_values_to_be_between": _figure("count({}) / count(*)", *FAMILIES, counts="count(*)"),
     "expect_column_quantile_values_to_be_between": _quantiles,
     "expect_column_kl_divergence_to_be_less_than": _shares,
-    "unexpected_rows_expectation": _query}
+    "unexpected_rows_expectation":  # no row may be selected
+        lambda check, types: RowRule("", parse_condition(query_condition(check.arguments["unexpected_rows_query"])).sql)}

@@ -1,9 +1,8 @@
 """Reading a definition: every mistake at once, each with its place, what was found, what is allowed, what to do."""
 
-import difflib
 import re
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +12,7 @@ from pydantic_core import ErrorDetails
 from nightgate.addresses import holds_secret, shown
 from nightgate.definition.model import METRICS_OF, Definition
 from nightgate.errors import DefinitionError, FileMissing, bounded
+from nightgate.wording import meant
 
 LONGEST_FOUND = 80
 """Characters of a found value that a mistake repeats."""
@@ -41,8 +41,7 @@ def definition_path(models: Path, name: str) -> Path:
     path = models / f"{name}.toml"
     if not path.is_file():
         known = model_names(models)
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"Did you mean `{close[0]}`?" if close else f"Models here: {', '.join(known) or 'none yet'}."
+        hint = meant(name, known) or f"Models here: {', '.join(known) or 'none yet'}."
         raise FileMissing(f"There is no model `{name}`: {path} is not a file.",
                           remedy=f"{hint} `nightgate new {name} --data … --target …` makes one.")
     return path
@@ -125,10 +124,9 @@ def _of_task(definition: Definition) -> list[Mistake]:
         found.append(Mistake("threshold", "a threshold", f"none for a {task} model", "Remove the section."))
     for name, candidate in definition.candidates.items():
         if "." not in candidate.estimator and candidate.estimator not in BUILT_IN:
-            close = difflib.get_close_matches(candidate.estimator, BUILT_IN, 1)
             found.append(Mistake(f"candidates.{name}.estimator", f"`{candidate.estimator}`",
                                  ", ".join(BUILT_IN) + ", or an import path such as `lightgbm.LGBMClassifier`",
-                                 f"Did you mean `{close[0]}`?" if close else ""))
+                                 meant(candidate.estimator, BUILT_IN)))
     return found
 
 
@@ -177,16 +175,14 @@ def _mistake(detail: ErrorDetails) -> Mistake:
     match detail["type"]:
         case "extra_forbidden":
             allowed = _keys_at(detail["loc"][:-1])
-            close = difflib.get_close_matches(str(detail["loc"][-1]), allowed, 1)
-            return Mistake(key, "an unknown key", ", ".join(allowed) or "no such section",
-                           f"Did you mean `{close[0]}`?" if close else "")
+            return Mistake(key, "an unknown key", ", ".join(allowed) or "no such section", meant(str(detail["loc"][-1]), allowed))
         case "missing":
             return Mistake(key, "nothing", "a value: it is required")
         case "string_pattern_mismatch":
             return Mistake(key, found, _EXAMPLES.get(str(detail["loc"][-1]), f"text like {detail['ctx']['pattern']}"))
         case "literal_error":
-            close = difflib.get_close_matches(str(detail["input"]), re.findall(r"'([^']*)'", detail["ctx"]["expected"]), 1)
-            return Mistake(key, found, detail["ctx"]["expected"], f"Did you mean `{close[0]}`?" if close else "")
+            allowed = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+            return Mistake(key, found, detail["ctx"]["expected"], meant(str(detail["input"]), allowed))
         case "value_error":
             return Mistake(key, found, str(detail["ctx"]["error"]))
         case _:
@@ -261,7 +257,7 @@ def _placed(mistake: Mistake, text: str) -> Mistake:
         if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
             section = header[1].replace('"', "")
             if section == mistake.key:
-                return Mistake(mistake.key, mistake.found, mistake.allowed, mistake.suggestion, number)
+                return replace(mistake, line=number)
         elif section == ".".join(sections) and re.match(rf"\s*\"?{re.escape(last)}\"?\s*=", line):
-            return Mistake(mistake.key, mistake.found, mistake.allowed, mistake.suggestion, number)
+            return replace(mistake, line=number)
     return mistake

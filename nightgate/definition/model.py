@@ -1,7 +1,7 @@
 """The definition of a model: what `models/<name>.toml` may say."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -233,10 +233,6 @@ class Definition(Strict):
     @property
     def salt(self) -> str:
         return self.training.salt or self.name
-
-    @property
-    def window_length(self) -> timedelta | None:
-        return None if self.window.days is None else timedelta(days=self.window.days)
 
     @property
     def not_features(self) -> frozenset[str]:

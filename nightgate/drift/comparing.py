@@ -42,19 +42,13 @@ def compare_files(reference: Path, currents: Sequence[Path], *, time: str | None
 
 def read_importances(path: Path) -> dict[str, float]:
     """Read how much each column matters: a JSON object, or a CSV of column and number. Raises DataUnusable."""
+    from nightgate.sources.delimited import is_number
+
     try:
         if path.suffix.lower() == ".json":
             return {str(name): float(weight) for name, weight in json.loads(path.read_text(encoding="utf-8")).items()}
         lines = [line.rsplit(",", 1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return {name.strip().strip('"'): float(weight) for name, weight in lines[0 if _is_number(lines[0][-1]) else 1:]}
+        return {name.strip().strip('"'): float(weight) for name, weight in lines[0 if is_number(lines[0][-1]) else 1:]}
     except (ValueError, AttributeError, TypeError, IndexError) as error:
         raise DataUnusable(f"{path.name} holds no importances: {str(error)[:200]}",
                            remedy='Write {"income": 0.3, "age": 0.1}, or lines such as income,0.3.') from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -5,7 +5,7 @@ else. So it is shown, and never passes or stops a gate.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -43,9 +43,6 @@ class Promise:
     scores: Sequence[Sequence[float]]
     means: Sequence[Sequence[float]]
     absolute: Sequence[float] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Promise":
@@ -183,15 +180,12 @@ class Performance:
     rows: int
     lost: bool
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
-
-def perform(made: Promise, prediction: Floats, labelled: Scored | None, *, seed: int = 0) -> Performance:
+def perform(made: Promise, prediction: Floats, labelled: Scored | None) -> Performance:
     """Return how a model does in a window: estimated for all its predictions, realised for those with labels."""
     realised, rows = None, 0 if labelled is None else len(labelled.target)
     if labelled is not None and rows >= FEWEST:
-        realised = measure(labelled, seed).get(made.metric)
+        realised = measure(labelled, 0).get(made.metric)
     lost = realised is not None and (realised.low > made.promised.high if made.metric in LOWER_IS_BETTER
                                      else realised.high < made.promised.low)
     return Performance(made.metric, made.promised, estimate(made, prediction), realised, rows, len(prediction), lost)

@@ -1,9 +1,7 @@
 """The profile of a table for drift: a sketch of each column, from one scan that keeps no row, whole or by stretches of time."""
 
-import gzip
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -185,34 +183,14 @@ def _unreadable(path: Path, error: Exception) -> DataUnusable:
                         remedy="Look at the file.")
 
 
-def to_bytes(value: Mapping[str, Any]) -> bytes:
-    """Return a JSON value, packed; the same value gives the same bytes."""
-    return gzip.compress(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), compresslevel=6, mtime=0)
-
-
-def from_bytes(content: bytes) -> Any:
-    return json.loads(gzip.decompress(content))
-
-
-def profile_as_json(profile: Profile) -> dict[str, Any]:
-    return {"rows": profile.rows, "columns": {name: _as_json(each) for name, each in profile.columns.items()}}
-
-
-def profile_from_json(value: Mapping[str, Any]) -> Profile:
-    return Profile(value["rows"], {name: _from_json(each) for name, each in value["columns"].items()})
-
-
-def axes_as_json(axes: Mapping[str, Axis]) -> dict[str, Any]:
-    return {name: asdict(axis) for name, axis in axes.items()}
-
-
-def _as_json(sketch: Sketch) -> dict[str, Any]:
+def as_json(sketch: Sketch) -> dict[str, Any]:
+    """Return a sketch as `sketch_from` reads it."""
     if isinstance(sketch, Numbers):
         return {"bins": np.diff(sketch.bins.astype(int), prepend=0).tolist(), "counts": sketch.counts.tolist(), "missing": sketch.missing}
     return {"names": sketch.names, "buckets": None if sketch.buckets is None else sketch.buckets.tolist(), "missing": sketch.missing}
 
 
-def _from_json(value: Mapping[str, Any]) -> Sketch:
+def sketch_from(value: Mapping[str, Any]) -> Sketch:
     if "bins" in value:
         return Numbers(np.cumsum(value["bins"]).astype(np.uint16), np.array(value["counts"], dtype=np.int64), value["missing"])
     return Categories(value["names"], None if value["buckets"] is None else np.array(value["buckets"], dtype=np.int64), value["missing"])

@@ -1,26 +1,16 @@
 """The reference of drift: what a model was trained on, counted, and by how much its own nights differ from the whole."""
 
+import gzip
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from nightgate.drift.distances import KS_MEAN_SQUARE, KUIPER_MEAN_SQUARE, aligned, gap, largest_share_mean_square
-from nightgate.drift.profile import (
-    NO_TIME,
-    Every,
-    Profile,
-    Source,
-    axes_as_json,
-    axes_of,
-    from_bytes,
-    profile_as_json,
-    profile_from_json,
-    scan,
-    to_bytes,
-    total,
-)
+from nightgate.drift.profile import NO_TIME, Every, Profile, Source, as_json, axes_of, scan, sketch_from, total
 from nightgate.drift.sketches import Axis, Categories, Numbers, Sketch
 from nightgate.errors import DataUnusable
 
@@ -38,8 +28,6 @@ FEWEST_VALUES = 50
 """Known values of a window from which its distance says anything."""
 
 WEEK = 7
-
-MEASURES = ("ks", "kuiper", "share", "missing")
 
 
 @dataclass(frozen=True)
@@ -71,17 +59,21 @@ class Reference:
         return any(each.windows >= FEWEST_WINDOWS for each in self.wobble.values())
 
     def to_bytes(self) -> bytes:
-        return to_bytes({"layout": LAYOUT, "axes": axes_as_json(self.axes), "profile": profile_as_json(self.profile),
-                         "wobble": {name: asdict(each) for name, each in self.wobble.items()}, "importances": dict(self.importances)})
+        """Return it packed; the same reference gives the same bytes."""
+        columns = {name: as_json(each) for name, each in self.profile.columns.items()}
+        return packed({"layout": LAYOUT, "axes": {name: asdict(each) for name, each in self.axes.items()},
+                       "profile": {"rows": self.profile.rows, "columns": columns},
+                       "wobble": {name: asdict(each) for name, each in self.wobble.items()}, "importances": dict(self.importances)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Reference":
         """Raises DataUnusable for a profile of another layout, or one that is not whole."""
         try:
-            value = from_bytes(content)
+            value = json.loads(gzip.decompress(content))
             layout = value["layout"]
             if layout == LAYOUT:
-                return cls({name: Axis(**axis) for name, axis in value["axes"].items()}, profile_from_json(value["profile"]),
+                columns = {name: sketch_from(each) for name, each in value["profile"]["columns"].items()}
+                return cls({name: Axis(**axis) for name, axis in value["axes"].items()}, Profile(value["profile"]["rows"], columns),
                            {name: Wobble(**each) for name, each in value["wobble"].items()}, value["importances"])
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataUnusable(f"The reference profile is not whole: {type(error).__name__}.", remedy=REMEDY) from None
@@ -89,6 +81,10 @@ class Reference:
 
 
 REMEDY = "Run the model again: the next release has a new profile."
+
+
+def packed(value: Mapping[str, Any]) -> bytes:
+    return gzip.compress(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), compresslevel=6, mtime=0)
 
 
 def learn(source: Source, *, time: str | None = None, every: Every = "day", leave_out: Iterable[str] = (),

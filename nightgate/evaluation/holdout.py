@@ -1,21 +1,25 @@
 """The evaluation: the challenger on rows that nothing has touched, beside the champion and the trivial baseline."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nightgate import features
+from nightgate.datasets import ROW, Dataset
 from nightgate.decisions import BASELINE_LEVEL, Comparison, compare
 from nightgate.definition.model import Definition, Metric
-from nightgate.evaluation.curves import calibration_error, curves
 from nightgate.evaluation.metrics import Floats, Scored, blocks_of, measure
-from nightgate.evaluation.parts import Importance, Slice, importances, slices
+from nightgate.evaluation.parts import Importance, Slice, calibration_error, curves, importances, slices
 from nightgate.prediction import CHANGE, predict
 from nightgate.records import Interval
+from nightgate.releases import PIPELINE, ROWS, champion_of, read_release
+from nightgate.settings import Settings
 from nightgate.splits import Split
-from nightgate.tables import Table
+from nightgate.tables import Table, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +40,37 @@ class Rival:
     frame: "pd.DataFrame"
     threshold: float
     training_rows: NDArray[np.uint64]
+
+
+def rival_of(settings: Settings, definition: Definition, snapshot: Dataset, table: Table, every: Dataset) -> tuple[Rival | None, str]:
+    """Return the champion with its own features of the table's rows, or why there is none. `every`: the feature table before its gate."""
+    champion = champion_of(settings, definition.name)
+    if champion is None:
+        return None, ""
+    served = read_release(settings, definition.name, champion, only=(PIPELINE, ROWS))
+    theirs = Definition.model_validate_json(served.manifest.definition)
+    if (theirs.task, theirs.target) != (definition.task, definition.target):
+        return None, f"It predicts {theirs.target} as {theirs.task}, the definition now says otherwise."
+    missing = sorted({*served.manifest.raw} - {*snapshot.names})
+    if missing:
+        return None, f"It needs {', '.join(missing[:5])}, which today's data no longer have."
+    frame = read_table(features.engineer(theirs, settings, snapshot), theirs).frame
+    missing = sorted({*served.manifest.inputs} - {*map(str, frame.columns)})
+    if missing:
+        return None, f"Its feature {', '.join(missing[:5])} is made no more."
+    rows = _places(settings, table, every)
+    return Rival(champion, served.pipeline, frame if rows is None else frame.iloc[rows], served.manifest.decides_at,
+                 served.training_rows), ""
+
+
+def _places(settings: Settings, table: Table, every: Dataset) -> NDArray[np.int64] | None:
+    """Return where the table's rows stand in the snapshot; None where the features' gate has set none aside."""
+    if every.rows == len(table.rows):
+        return None
+    with settings.store.local_copy(every.uri) as path:
+        rows = pq.read_table(path, columns=[ROW])[ROW].to_numpy()
+    order = np.argsort(rows)
+    return np.asarray(order[np.searchsorted(rows[order], table.rows)])
 
 
 @dataclass(frozen=True)
@@ -61,7 +96,7 @@ class Evaluation:
     predictions: Floats
 
     def as_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key not in ("predictions", "metrics")}
+        return {key: value for key, value in vars(self).items() if key not in ("predictions", "metrics")}
 
 
 def evaluate(definition: Definition, table: Table, split: Split, *, challenger: "Pipeline", baseline: "Pipeline",

@@ -14,10 +14,8 @@ from scipy.stats import norm, rankdata
 
 from nightgate.definition.model import LOWER_IS_BETTER, METRICS_OF, Metric, Task
 from nightgate.records import Interval
-from nightgate.training.scores import score
 
 Floats = NDArray[np.float64]
-Sums = NDArray[np.float64]
 
 RESAMPLES = 1_000
 MOST_BLOCKS = 5_000
@@ -73,9 +71,23 @@ def interval(metric: Metric, scored: Scored, seed: int) -> Interval:
 
 
 def value_of(metric: Metric, scored: Scored) -> float:
-    if metric in ("auc", "average_precision"):
-        return float(score(metric, scored.target, scored.prediction))
+    if metric == "auc":
+        return _auc(scored.target, scored.prediction)
+    if metric == "average_precision":
+        from sklearn.metrics import average_precision_score
+
+        return float(average_precision_score(scored.target, scored.prediction))
     return float(_COMBINE.get(metric, _first)(_terms(metric, scored).mean(axis=0)))
+
+
+def _auc(target: NDArray[np.generic], prediction: Floats) -> float:
+    """Return the area under the ROC curve by ranks (Mann & Whitney, 1947); with classes, the mean of one against the rest."""
+    if prediction.ndim == 2:
+        return float(np.mean([_auc(target == number, column) for number, column in enumerate(prediction.T)]))
+    positive = target == 1
+    positives = int(positive.sum())
+    ranks = float(rankdata(prediction)[positive].sum())
+    return (ranks - positives * (positives + 1) / 2) / (positives * (len(target) - positives))
 
 
 def gain(metric: Metric, challenger: float | Floats, champion: float | Floats) -> float | Floats:

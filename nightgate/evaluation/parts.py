@@ -1,12 +1,13 @@
-"""Where a model is weak and what it leans on: slices, and permutation importances."""
+"""What a report shows beside the figures: where a model is weak, what it leans on, and the curves of its predictions."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nightgate.definition.model import LOWER_IS_BETTER, Metric, Task
-from nightgate.evaluation.metrics import Scored, interval
+from nightgate.evaluation.metrics import Floats, Scored, interval
 from nightgate.prediction import predict
 from nightgate.records import Interval
 from nightgate.training.scores import score
@@ -54,8 +55,7 @@ def slices(scored: Scored, columns: "pd.DataFrame", metric: Metric, seed: int) -
     if len(figures) < 2:
         return found
     worst = max(figures) if metric in LOWER_IS_BETTER else min(figures)
-    return [Slice(each.column, each.value, each.rows, each.figure, each.figure is not None and each.figure.value == worst)
-            for each in found]
+    return [replace(each, worst=each.figure is not None and each.figure.value == worst) for each in found]
 
 
 def _labels(column: "pd.Series") -> "pd.Series":
@@ -93,3 +93,76 @@ def importances(pipeline: "Pipeline", frame: "pd.DataFrame", target: np.ndarray,
             losses[place] += whole - sign * score(metric, target, predict(pipeline, frame.assign(**{name: column}), task))
     found = [Importance(str(name), float(loss) / SHUFFLES) for name, loss in zip(frame.columns, losses, strict=True)]
     return sorted(found, key=lambda each: -each.loss)
+
+
+POINTS = 100
+"""Most points of a curve: more cannot be seen."""
+
+BINS = 10
+
+
+def curves(scored: Scored) -> dict[str, Any]:
+    """Return the curves of a task as lists of points, ready for JSON."""
+    if scored.task == "regression":
+        return _residuals(scored)
+    if scored.task == "multiclass":
+        return {"confusion": _confusion(scored), "calibration": _calibration(*_top(scored))}
+    positive = scored.target == 1
+    roc, precision = _ranking(positive, scored.prediction)
+    return {"roc": roc, "precision_recall": precision, "calibration": _calibration(positive, scored.prediction),
+            "confusion": _confusion(scored)}
+
+
+def calibration_error(scored: Scored) -> float | None:
+    """Return the expected calibration error over `BINS` bins of equal size (Naeini et al., AAAI 2015); None for values."""
+    if scored.task == "regression":
+        return None
+    positive, prediction = _top(scored) if scored.task == "multiclass" else (scored.target == 1, scored.prediction)
+    bins = _calibration(positive, prediction)
+    rows = sum(each["rows"] for each in bins)
+    return float(sum(each["rows"] * abs(each["predicted"] - each["observed"]) for each in bins) / rows)
+
+
+def _top(scored: Scored) -> tuple[NDArray[np.bool_], Floats]:
+    """Return, for several classes, whether the likeliest class is right, and its probability."""
+    likeliest = scored.prediction.argmax(axis=1)
+    return likeliest == scored.target, scored.prediction.max(axis=1)
+
+
+def _ranking(positive: NDArray[np.bool_], prediction: Floats) -> tuple[list[list[float]], list[list[float]]]:
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    alarms, hits, _ = roc_curve(positive, prediction)
+    precision, recall, _ = precision_recall_curve(positive, prediction)
+    return _thinned(np.column_stack([alarms, hits])), _thinned(np.column_stack([recall, precision])[-2::-1])
+
+
+def _thinned(points: Floats) -> list[list[float]]:
+    chosen = np.unique(np.linspace(0, len(points) - 1, POINTS).astype(int))
+    return [[round(float(x), 4), round(float(y), 4)] for x, y in points[chosen]]
+
+
+def _calibration(positive: NDArray[np.bool_], prediction: Floats) -> list[dict[str, float]]:
+    order = np.argsort(prediction, kind="stable")
+    return [{"predicted": float(prediction[part].mean()), "observed": float(positive[part].mean()), "rows": len(part)}
+            for part in np.array_split(order, min(BINS, len(order))) if len(part)]
+
+
+def _confusion(scored: Scored) -> list[list[int]]:
+    """Return counts, a row per true class, a column per predicted one."""
+    from sklearn.metrics import confusion_matrix
+
+    many = scored.prediction.ndim == 2
+    predicted = scored.prediction.argmax(axis=1) if many else scored.prediction >= scored.threshold
+    counts: list[list[int]] = confusion_matrix(scored.target.astype(int), predicted.astype(int),
+                                               labels=range(scored.prediction.shape[1] if many else 2)).tolist()
+    return counts
+
+
+def _residuals(scored: Scored) -> dict[str, Any]:
+    target = scored.target.astype(np.float64)
+    error = scored.prediction - target
+    chosen = np.linspace(0, len(error) - 1, min(400, len(error))).astype(int)
+    counts, edges = np.histogram(error, bins=30)
+    return {"residuals": [[float(scored.prediction[row]), float(target[row])] for row in chosen],
+            "errors": {"counts": counts.tolist(), "edges": edges.tolist()}}

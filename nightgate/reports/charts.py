@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 
 from nightgate.reports.document import Bars, Plot, Series
@@ -107,13 +108,11 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _x(value: float, scale: tuple[float, float]) -> float:
-    return round(LEFT + (value - scale[0]) / (scale[1] - scale[0]) * (WIDTH - LEFT - RIGHT), 1)
+def _placed(value: float, scale: tuple[float, float], start: float, end: float) -> float:
+    """Return where a value of a scale stands between two places of the drawing."""
+    return round(start + (value - scale[0]) / (scale[1] - scale[0]) * (end - start), 1)
 
 
-def _y(value: float, scale: tuple[float, float]) -> float:
-    return round(HEIGHT - BOTTOM - (value - scale[0]) / (scale[1] - scale[0]) * (HEIGHT - TOP - BOTTOM), 1)
-
-
-def _bar_x(value: float, scale: tuple[float, float]) -> float:
-    return round(LABEL + (value - scale[0]) / (scale[1] - scale[0]) * (WIDTH - LABEL - RIGHT - 14), 1)
+_x = partial(_placed, start=LEFT, end=WIDTH - RIGHT)
+_y = partial(_placed, start=HEIGHT - BOTTOM, end=TOP)
+_bar_x = partial(_placed, start=LABEL, end=WIDTH - RIGHT - 14)

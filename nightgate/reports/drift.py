@@ -1,7 +1,5 @@
 """What a comparison found, as a document: the verdict, the causes with their distributions, every column against its limit."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from nightgate.drift.distances import aligned
@@ -82,8 +80,3 @@ def _changes(cause: ColumnDrift, before: Categories, after: Categories) -> Bars 
     change = second / second.sum() - first / first.sum()
     order = np.argsort(-np.abs(change), kind="stable")[:BARS]
     return Bars(f"{cause.column}: change of share", [names[place] for place in order], [float(change[place]) for place in order], cause.why)
-
-
-def shown(found: Sequence[TableDrift]) -> list[Part]:
-    """Return what a terminal shows of comparisons."""
-    return [part for each in found for part in (verdict_of(each), table_of(each))]

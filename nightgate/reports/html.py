@@ -1,6 +1,5 @@
 """A document as one HTML file that needs no script and no network."""
 
-from functools import singledispatch
 from html import escape
 
 from nightgate.reports import charts
@@ -51,7 +50,7 @@ svg{width:100%;height:auto;max-width:560px}
 
 def html(document: Document) -> str:
     """Return the whole page."""
-    body = "\n".join(_part(part) for part in document.parts)
+    body = "\n".join(map(_part, document.parts))
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(document.title)}</title>'
             f"<style>{STYLE}</style></head><body><main><h1>{escape(document.title)}</h1>"
@@ -67,56 +66,35 @@ def drawings(document: Document) -> dict[str, str]:
             for title, drawing in found.items()}
 
 
-@singledispatch
 def _part(part: Part) -> str:
-    raise TypeError(f"no HTML for {type(part).__name__}")
+    match part:
+        case Heading(text):
+            return f"<h2>{escape(text)}</h2>"
+        case Paragraph(text):
+            return f"<p>{escape(text)}</p>"
+        case Callout(title, text, tone):
+            return f'<div class="callout {tone}"><b>{escape(title)}</b>{escape(text)}</div>'
+        case Facts(pairs):
+            return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs) + "</dl>"
+        case Table():
+            return _table(part)
+        case Plot():
+            return _figure(part, charts.plot(part))
+        case Bars():
+            return _figure(part, charts.bars(part))
+        case Side(parts):
+            return '<div class="side">' + "".join(map(_part, parts)) + "</div>"
 
 
-@_part.register
-def _(part: Heading) -> str:
-    return f"<h2>{escape(part.text)}</h2>"
-
-
-@_part.register
-def _(part: Paragraph) -> str:
-    return f"<p>{escape(part.text)}</p>"
-
-
-@_part.register
-def _(part: Callout) -> str:
-    return f'<div class="callout {part.tone}"><b>{escape(part.title)}</b>{escape(part.text)}</div>'
-
-
-@_part.register
-def _(part: Facts) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in part.pairs) + "</dl>"
-
-
-@_part.register
-def _(part: Table) -> str:
-    kinds = [' class="number"' if name in part.numeric else "" for name in part.columns]
-    head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(part.columns, kinds, strict=True))
+def _table(table: Table) -> str:
+    kinds = [' class="number"' if name in table.numeric else "" for name in table.columns]
+    head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(table.columns, kinds, strict=True))
     rows = []
-    for number, row in enumerate(part.rows):
+    for number, row in enumerate(table.rows):
         cells = "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
-        rows.append(f'<tr class="marked">{cells}</tr>' if number in part.marked else f"<tr>{cells}</tr>")
+        rows.append(f'<tr class="marked">{cells}</tr>' if number in table.marked else f"<tr>{cells}</tr>")
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-@_part.register
-def _(part: Plot) -> str:
-    return _figure(part.title, part.told, charts.plot(part))
-
-
-@_part.register
-def _(part: Bars) -> str:
-    return _figure(part.title, part.told, charts.bars(part))
-
-
-@_part.register
-def _(part: Side) -> str:
-    return '<div class="side">' + "".join(_part(each) for each in part.parts) + "</div>"
-
-
-def _figure(title: str, told: str, drawing: str) -> str:
-    return f"<figure><figcaption>{escape(title)}<span>{escape(told)}</span></figcaption>{drawing}</figure>"
+def _figure(part: Plot | Bars, drawing: str) -> str:
+    return f"<figure><figcaption>{escape(part.title)}<span>{escape(part.told)}</span></figcaption>{drawing}</figure>"

@@ -5,22 +5,16 @@ from functools import partial
 
 from nightgate.drift.performance import BLIND
 from nightgate.episodes import CLEAN, Watched
-from nightgate.monitoring import Monitored, told
+from nightgate.monitoring import Monitored
 from nightgate.reports.document import Callout, Document, Facts, Heading, Paragraph, Part, Plot, Series, Side
 from nightgate.reports.drift import distributions, table_of, verdict_of
-from nightgate.reports.html import html
-from nightgate.wording import figure
+from nightgate.wording import figure, interval
 
 HISTORY = 60
 """Nights that are drawn."""
 
 DRAWN = 4
 """Columns whose history is drawn."""
-
-
-def page(monitored: Monitored, night: Watched, before: Sequence[Watched]) -> str:
-    """Return the page as HTML."""
-    return html(document(monitored, night, before))
 
 
 def document(monitored: Monitored, night: Watched, before: Sequence[Watched]) -> Document:
@@ -54,8 +48,8 @@ def _performance(monitored: Monitored, nights: Sequence[Watched]) -> Iterator[Pa
     if done is None:
         return
     yield Heading("Performance")
-    realised = "not enough labels yet" if done.realised is None else told(done.realised)
-    yield Facts([("promised at training", f"{done.metric} {told(done.promised)}"),
+    realised = "not enough labels yet" if done.realised is None else interval(done.realised)
+    yield Facts([("promised at training", f"{done.metric} {interval(done.promised)}"),
                  ("realised", f"{realised}, {done.labelled:,} rows with labels"),
                  ("estimated", "cannot be told" if done.estimated is None else figure(done.estimated))])
     yield Paragraph(BLIND)
@@ -63,7 +57,8 @@ def _performance(monitored: Monitored, nights: Sequence[Watched]) -> Iterator[Pa
              _line("realised", nights, lambda each: (each.performance.get("realised") or {}).get("value")))
     series = [line for line in lines if line.points]
     if series and len(nights) > 1:
-        yield Side([Plot(f"{done.metric} over time", "nights ago", done.metric, series, "each night's window"), _volume(nights)])
+        yield Side([Plot(f"{done.metric} over time", "nights ago", done.metric, series, "each night's window"),
+                    Plot("rows seen", "nights ago", "rows", [_line("rows", nights, lambda each: each.rows)], "each night's window")])
 
 
 def _history(night: Watched, nights: Sequence[Watched]) -> Iterator[Part]:
@@ -81,10 +76,6 @@ def _of_column(name: str, night: Watched, nights: Sequence[Watched]) -> Plot:
 
 def _found(night: Watched, *, name: str, what: str) -> float | None:
     return None if name not in night.columns else float(night.columns[name][what])
-
-
-def _volume(nights: Sequence[Watched]) -> Plot:
-    return Plot("rows seen", "nights ago", "rows", [_line("rows", nights, lambda each: each.rows)], "each night's window")
 
 
 def _line(name: str, nights: Sequence[Watched], value: Callable[[Watched], float | None]) -> Series:

@@ -1,9 +1,9 @@
-"""The report of one run: the decision first, then what it rests on, then where it all came from."""
+"""The report of one run: the decision first, then what it rests on, then where it all came from; and its summary, one screen."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from nightgate import wording
+from nightgate.profile import ColumnProfile
 from nightgate.records import Interval, RunRecord
 from nightgate.reports.document import (
     Bars,
@@ -19,6 +19,7 @@ from nightgate.reports.document import (
     Table,
     Tone,
 )
+from nightgate.wording import interval
 
 TONES: Mapping[str, Tone] = {"promoted": "good", "kept": "neutral", "waiting": "neutral", "rejected": "neutral"}
 """Tone of each verdict; all others are bad."""
@@ -26,21 +27,25 @@ TONES: Mapping[str, Tone] = {"promoted": "good", "kept": "neutral", "waiting": "
 MOST_IMPORTANCES = 15
 
 
-def report(record: RunRecord, profile: "list[dict[str, Any]] | None" = None) -> Document:
+def report(record: RunRecord, profile: Sequence[ColumnProfile] = ()) -> Document:
     """Make the document of a run, however far it came."""
     subtitle = f"Run {record.run} as of {record.as_of}. {record.definition.get('purpose', '')}".strip()
     parts = [part for section in (_decision, _comparison, _curves, _leans, _slices, _candidates, _gates, _data)
              for part in section(record)]
     return Document(f"{record.model}: {record.verdict.replace('_', ' ')}", subtitle,
-                    [*parts, *_profile(profile or []), *_lineage(record)])
+                    [*parts, *_profile(profile), *_lineage(record)])
 
 
-def _decision(record: RunRecord) -> Iterator[Part]:
+def _verdict(record: RunRecord) -> Iterator[Part]:
     yield Callout(record.verdict.replace("_", " "), (record.error or {}).get("message") or record.reason, TONES.get(record.verdict, "bad"))
     if record.error and record.error.get("remedy"):
         yield Paragraph(f"What to do: {record.error['remedy']}")
     for warning in record.warnings:
         yield Paragraph(f"Look at: {warning}")
+
+
+def _decision(record: RunRecord) -> Iterator[Part]:
+    yield from _verdict(record)
     comparison = record.decision.get("comparison")
     if comparison and record.decision["rule"] in ("better", "not_worse"):
         yield Facts([("Gain", interval(Interval(**comparison["gain"]), sign=True)),
@@ -170,12 +175,12 @@ def _data(record: RunRecord) -> Iterator[Part]:
     yield Facts(told)
 
 
-def _profile(profile: "list[dict[str, Any]]") -> Iterator[Part]:
+def _profile(profile: Sequence[ColumnProfile]) -> Iterator[Part]:
     if not profile:
         return
     columns = ["Column", "Missing", "Distinct", "Least", "Mean", "Most"]
-    rows = [[each["name"], f"{each['missing'] / max(each['rows'], 1):.1%}", f"{'' if each['exact'] else 'about '}{each['distinct']:,}",
-             _short(each["least"]), _short(each["mean"]), _short(each["most"])] for each in profile]
+    rows = [[each.name, f"{each.missing / max(each.rows, 1):.1%}", f"{'' if each.exact else 'about '}{each.distinct:,}",
+             _short(each.least), _short(each.mean), _short(each.most)] for each in profile]
     yield Table(columns, rows, frozenset(columns[1:]))
 
 
@@ -201,10 +206,42 @@ def _lineage(record: RunRecord) -> Iterator[Part]:
         yield Bars("Seconds by stage", names, seconds, f"{sum(seconds):.1f} s until then.")
 
 
-def interval(figure: Interval, *, sign: bool = False) -> str:
-    """Write a figure with its interval, as `0.912 [0.894, 0.930]`."""
-    value, low, high = (wording.figure(each, sign=sign) for each in (figure.value, figure.low, figure.high))
-    return f"{value} [{low}, {high}]"
+def summary(record: RunRecord, ui: str | None) -> Document:
+    """Make the summary of a run."""
+    return Document("", "", [*_tried(record), *_figures(record), *_verdict(record), *_links(record, ui)])
+
+
+def _tried(record: RunRecord) -> Iterator[Part]:
+    if record.candidates:
+        rows = [[each.name, f"{wording.figure(each.score)} ± {each.deviation:.2g}", f"{each.tried}",
+                 "chosen" if each.chosen else ""] for each in record.candidates]
+        yield Table(["candidate", "score over folds", "settings tried", ""], rows, frozenset({"score over folds", "settings tried"}),
+                    frozenset(number for number, each in enumerate(record.candidates) if each.chosen))
+
+
+def _figures(record: RunRecord) -> Iterator[Part]:
+    challenger = record.metrics.get("challenger")
+    comparison = record.decision.get("comparison")
+    if not challenger or not comparison:
+        return
+    metric = comparison["metric"]
+    champion = (record.metrics.get("champion") or {}).get(metric)
+    baseline = (record.metrics.get("baseline") or {}).get(metric)
+    told = [(f"run {record.run}", f"{metric} {interval(challenger[metric])}")]
+    if champion:
+        told.append((f"champion {record.champion_before}", f"{metric} {interval(champion)}"))
+    elif baseline:
+        told.append(("trivial baseline", f"{metric} {interval(baseline)}"))
+    told.append(("gain", interval(Interval(**comparison["gain"]), sign=True)))
+    yield Facts(told)
+
+
+def _links(record: RunRecord, ui: str | None) -> Iterator[Part]:
+    told = [("serves now", "nothing yet" if record.champion is None else f"run {record.champion}")]
+    if record.report:
+        told.append(("report", record.report))
+    told.append(("history", f"{ui}/runs/flow-run/{record.run_id}" if ui else "`nightgate up` shows it"))
+    yield Facts(told)
 
 
 def _pairs(points: list[list[float]]) -> list[tuple[float, float]]:

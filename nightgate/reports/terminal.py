@@ -1,7 +1,7 @@
 """A document in the terminal: 80 columns are enough, colours only where they are seen."""
 
 import sys
-from functools import singledispatch
+from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -33,61 +33,44 @@ def show(document: Document) -> None:
         out.print(_part(part))
 
 
-@singledispatch
 def _part(part: Part) -> RenderableType:
-    raise TypeError(f"no terminal form for {type(part).__name__}")
+    match part:
+        case Heading(text):
+            return Padding(Text(text, style="bold"), (1, 0, 0, 0))
+        case Paragraph(text):
+            return Text(text)
+        case Callout(title, text, tone):
+            colour = COLOURS[tone]
+            return Panel(Text(text), title=f"[bold {colour}]{escape(title)}[/]", title_align="left", border_style=colour)
+        case Facts(pairs):
+            return _grid([(Text(name, style="dim"), Text(value)) for name, value in pairs])
+        case Table():
+            return _table(part)
+        case Plot():
+            return Text(f"{part.title}: {part.told}")
+        case Bars():
+            longest = max(map(abs, part.values), default=0.0) or 1.0
+            rows = [(Text(label), Text("█" * round(20 * max(value, 0.0) / longest), style="cyan"), Text(f"{value:.4g}"))
+                    for label, value in zip(part.labels, part.values, strict=True)]
+            return Group(Text(f"{part.title}: {part.told}"), _grid(rows))
+        case Side(parts):
+            return Group(*map(_part, parts))
 
 
-@_part.register
-def _(part: Heading) -> RenderableType:
-    return Padding(Text(part.text, style="bold"), (1, 0, 0, 0))
-
-
-@_part.register
-def _(part: Paragraph) -> RenderableType:
-    return Text(part.text)
-
-
-@_part.register
-def _(part: Callout) -> RenderableType:
-    colour = COLOURS[part.tone]
-    return Panel(Text(part.text), title=f"[bold {colour}]{escape(part.title)}[/]", title_align="left", border_style=colour)
-
-
-@_part.register
-def _(part: Facts) -> RenderableType:
+def _grid(rows: Sequence[Sequence[Text]]) -> Grid:
+    """Return rows whose first cell stays on its line."""
     grid = Grid.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for name, value in part.pairs:
-        grid.add_row(Text(name), Text(value))
+    for row in rows:
+        grid.add_row(*row)
     return grid
 
 
-@_part.register
-def _(part: Table) -> RenderableType:
+def _table(table: Table) -> Grid:
     grid = Grid(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in part.columns:
-        grid.add_column(Text(name), justify="right" if name in part.numeric else "left", overflow="fold")
-    for number, row in enumerate(part.rows):
-        grid.add_row(*(Text(cell) for cell in row), style="bold" if number in part.marked else "")
+    for name in table.columns:
+        grid.add_column(Text(name), justify="right" if name in table.numeric else "left", overflow="fold")
+    for number, row in enumerate(table.rows):
+        grid.add_row(*map(Text, row), style="bold" if number in table.marked else "")
     return grid
-
-
-@_part.register
-def _(part: Plot) -> RenderableType:
-    return Text(f"{part.title}: {part.told}")
-
-
-@_part.register
-def _(part: Bars) -> RenderableType:
-    longest = max((abs(value) for value in part.values), default=0.0) or 1.0
-    grid = Grid.grid(padding=(0, 2, 0, 0))
-    for label, value in zip(part.labels, part.values, strict=True):
-        grid.add_row(Text(label), Text("█" * round(20 * max(value, 0.0) / longest), style="cyan"), Text(f"{value:.4g}"))
-    return Group(Text(f"{part.title}: {part.told}"), grid)
-
-
-@_part.register
-def _(part: Side) -> RenderableType:
-    return Group(*(_part(each) for each in part.parts))

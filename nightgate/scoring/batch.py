@@ -43,7 +43,7 @@ Shown = Callable[[GateResult], object]
 
 
 @dataclass(frozen=True)
-class Scored:
+class Finished:
     """What a scoring run left: where, its rows, the version that scored them, the window."""
 
     output: str
@@ -53,7 +53,7 @@ class Scored:
 
 
 def score(settings: Settings, model: str, *, source: str, output: str | Path, window: str | None = None, processes: int = 1,
-          dask: str | None = None, show: Shown = lambda _: None) -> Scored:
+          dask: str | None = None, show: Shown = lambda _: None) -> Finished:
     """Score a table with the champion: entity, event time, prediction, probability, version.
 
     `output` is a Parquet file, a folder (ending in `/`: a file a window), or `<SQLAlchemy URL>#<table>`. What the raw contract
@@ -84,7 +84,7 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
         _forget(work, folder)  # the same rows would break the same rule
         raise
     _forget(work, folder)
-    return Scored(str(target), rows, version, target.window)
+    return Finished(str(target), rows, version, target.window)
 
 
 def _work(scorer: Scorer, root: Path, source: str, target: Destination) -> str:
@@ -172,8 +172,8 @@ def _write_part(scorer: Scorer, work: Store, number: int) -> None:
     made = scorer.answers(rows)
     columns = {name: rows[name] for name in keys} | {name: made[name] for name in made.column_names}
     version = pa.array([scorer.release.manifest.version], pa.int64()).take(pa.array([0] * len(rows), pa.int32()))
-    part, file = pa.table({**columns, "model_version": version}), pa.BufferOutputStream()
-    pq.write_table(part.cast(_decoded(part.schema)), file)
+    file = pa.BufferOutputStream()
+    pq.write_table(_plain(pa.table({**columns, "model_version": version})), file)
     work.write(_part(number), file.getvalue().to_pybytes())
 
 
@@ -198,7 +198,8 @@ def _written(tables: Iterator[pa.Table], path: Path) -> int:
     writer, rows, partial = None, 0, path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         for table in tables:
-            writer = writer or pq.ParquetWriter(partial, _decoded(table.schema))
+            table = _plain(table)
+            writer = writer or pq.ParquetWriter(partial, table.schema)
             writer.write_table(table.cast(writer.schema), row_group_size=GROUP)
             rows += table.num_rows
         if writer is not None:
@@ -211,9 +212,9 @@ def _written(tables: Iterator[pa.Table], path: Path) -> int:
     return rows
 
 
-def _decoded(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with plain texts: Parquet has dictionaries of its own."""
-    return pa.schema([field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in schema])
+def _plain(table: pa.Table) -> pa.Table:
+    """Return a table with plain texts: Parquet has dictionaries of its own."""
+    return table.cast(pa.schema([field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in table.schema]))
 
 
 def _pass(result: GateResult, model: str, show: Shown) -> None:

@@ -1,8 +1,4 @@
-"""Many rows: the same form over numpy arrays, equal to the last bit where one row is.
-
-Trees of at most 64 leaves are answered without walking: each leaf is a bit, each threshold that a value exceeds takes the
-leaves to its left away, and the first bit that stays is the leaf. Source: Lucchese et al., QuickScorer (SIGIR 2015).
-"""
+"""Many rows: the same form over numpy arrays, equal to the last bit where one row is."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightgate.scoring.form import Form
-from nightgate.scoring.rows import TEXTS
-
-Floats = NDArray[np.float64]
-
-MOST_LEAVES = 64
-MOST_TABLE = 1 << 25
-"""Bytes of the tables of one part; beyond, walking is as fast and smaller."""
+from nightgate.scoring.forests import Floats, Quick, Walked, prepared
+from nightgate.scoring.form import TEXTS, Form
 
 BLOCK = 1_000
 """Rows at once: what they need stays in the processor's cache."""
@@ -49,7 +39,7 @@ class BlockScorer:
 
     def __init__(self, form: Form) -> None:
         self.form = form
-        self.trees: dict[str, _Quick | _Walked] = {}
+        self.trees: dict[str, Quick | Walked] = {}
 
     def __call__(self, columns: Sequence[Column], rows: int) -> Floats:
         """Return (n,) answers, or (n, classes), of columns in the order of `form.raw`."""
@@ -89,7 +79,7 @@ class BlockScorer:
         if trees is None:
             whole = {name.removeprefix(part["arrays"] + "_"): array for name, array in self.form.arrays.items()
                      if name.startswith(part["arrays"] + "_")}
-            trees = self.trees[part["arrays"]] = _prepared(whole, part)
+            trees = self.trees[part["arrays"]] = prepared(whole, part)
         sums = trees.sums([made.column(op) if place in trees.used else None for place, op in enumerate(part["columns"])], made.rows)
         return [total / part["divide"] for total in sums] if part["divide"] != 1 else sums
 
@@ -183,140 +173,3 @@ def _calibrate(values: Floats, calibrator: Mapping[str, Any]) -> Floats:
     clipped = np.clip(values, x[0], x[-1])
     place = np.clip(np.searchsorted(x, clipped), 1, len(x) - 1)
     return np.asarray((y[place] - y[place - 1]) / (x[place] - x[place - 1]) * (clipped - x[place - 1]) + y[place - 1])
-
-
-def _prepared(whole: Mapping[str, NDArray[Any]], part: Mapping[str, Any]) -> "_Quick | _Walked":
-    leaves = np.add.reduceat(whole["feature"] < 0, whole["starts"])
-    wide = np.uint64 if leaves.max() > 32 else np.uint32
-    size = (len(whole["feature"]) + 3 * len(part["columns"])) * len(leaves) * np.dtype(wide).itemsize
-    return _Quick(whole, part, wide) if leaves.max() <= MOST_LEAVES and size <= MOST_TABLE else _Walked(whole, part)
-
-
-class _Walked:
-    """Trees that every row walks down, level by level."""
-
-    def __init__(self, whole: Mapping[str, NDArray[Any]], part: Mapping[str, Any]) -> None:
-        self.whole, self.base, self.used = whole, part["base"], set(whole["feature"].tolist()) - {-1}
-        self.columns = len(part["columns"])
-        known = int(max([max([*left, *right], default=0) for left, right in part["sets"]], default=0))
-        self.goes_left = np.zeros((len(part["sets"]), known + 2), dtype=np.int8)  # the last place: unknown
-        self.goes_left[:] = -1
-        for place, (left, right) in enumerate(part["sets"]):
-            self.goes_left[place, np.array(left, dtype=int)] = 1
-            self.goes_left[place, np.array(right, dtype=int)] = 0
-        self.goes_left[:, -1] = -1
-
-    def sums(self, columns: Sequence[Floats | None], rows: int) -> list[Floats]:
-        matrix = np.column_stack([np.zeros(rows) if column is None else column for column in columns])
-        sums = [np.full(rows, value) for value in self.base]
-        for start, output in zip(self.whole["starts"].tolist(), self.whole["output"].tolist(), strict=True):
-            said = self.whole["value"][self._leaves(start, matrix)]
-            for place in range(len(sums)):
-                if output in (-1, place):
-                    sums[place] += said[:, place] if output < 0 else said
-        return sums
-
-    def _leaves(self, start: int, matrix: Floats) -> NDArray[np.int64]:
-        whole = self.whole
-        nodes = np.full(len(matrix), start)
-        going = np.arange(len(matrix)) if whole["feature"][start] >= 0 else np.empty(0, int)
-        while len(going):
-            at = nodes[going]
-            x = matrix[going, whole["feature"][at]]
-            left = x <= whole["threshold"][at]
-            category = whole["category"][at]
-            known = ~np.isnan(x)
-            if len(self.goes_left):
-                code = np.where(known & (x >= 0), np.minimum(np.nan_to_num(x), self.goes_left.shape[1] - 1), self.goes_left.shape[1] - 1)
-                side = self.goes_left[category, code.astype(int)]
-                left = np.where(category >= 0, side == 1, left)
-                known &= (category < 0) | (side >= 0)
-            left = np.where(known, left, whole["missing_left"][at])
-            nodes[going] = np.where(left, whole["left"][at], whole["right"][at])
-            going = going[whole["feature"][nodes[going]] >= 0]
-        return nodes
-
-
-class _Quick:
-    """Trees of few leaves: for each column a table of the leaves that are left, by the interval that a value falls into."""
-
-    def __init__(self, whole: Mapping[str, NDArray[Any]], part: Mapping[str, Any], kind: type) -> None:
-        self.base, self.kind, self.output = part["base"], kind, whole["output"]
-        self.used = set(whole["feature"].tolist()) - {-1}
-        self.trees = len(whole["starts"])
-        first, last, leaf = self._leaves(whole)
-        value = whole["value"]
-        leaves = int(leaf.max()) + 1
-        self.value = np.zeros((self.trees, leaves, *value.shape[1:]))
-        tree_of = np.searchsorted(whole["starts"], np.arange(len(leaf)), side="right") - 1
-        ends = np.flatnonzero(whole["feature"] < 0)
-        self.value[tree_of[ends], leaf[ends]] = value[ends]
-        self.flat = self.value.reshape(self.trees * leaves, *value.shape[1:])
-        self.offset = np.arange(self.trees) * leaves
-        self.tables = {place: self._table(place, whole, part["sets"], first, last, tree_of) for place in sorted(self.used)}
-
-    def _leaves(self, whole: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return the first and last leaf below each node, counted from the left, and the number of each leaf."""
-        count = len(whole["feature"])
-        first, last, leaf = np.zeros(count, int), np.zeros(count, int), np.full(count, -1)
-        feature, lefts, rights = whole["feature"].tolist(), whole["left"].tolist(), whole["right"].tolist()
-        for start in whole["starts"].tolist():
-            seen, stack = 0, [(start, False)]
-            while stack:
-                node, closed = stack.pop()
-                if feature[node] < 0:
-                    first[node] = last[node] = leaf[node] = seen
-                    seen += 1
-                elif closed:
-                    first[node], last[node] = first[lefts[node]], last[rights[node]]
-                else:
-                    stack += [(node, True), (rights[node], False), (lefts[node], False)]
-        return first, last, leaf
-
-    def _table(self, place: int, whole: Mapping[str, NDArray[Any]], sets: Sequence[Any], first: NDArray[Any], last: NDArray[Any],
-               tree_of: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], bool]:
-        """Return what a value is compared with, the leaves left of each interval and tree, and whether values are categories."""
-        nodes = np.flatnonzero(whole["feature"] == place)
-        categories = bool((whole["category"][nodes] >= 0).any())
-        if categories:
-            bounds = np.arange(max(max([*left, *right], default=0.0) for left, right in sets) + 1.0)
-        else:
-            bounds = np.unique(whole["threshold"][nodes])
-        full = np.iinfo(self.kind).max
-        table: NDArray[Any] = np.full((len(bounds) + 2, self.trees), full, dtype=self.kind)  # the last row: missing
-        for node in nodes.tolist():
-            left = whole["left"][node]
-            below = ((1 << int(last[left] + 1)) - 1) ^ ((1 << int(first[left])) - 1)
-            keep, tree = self.kind(full ^ below), tree_of[node]
-            if not whole["missing_left"][node]:
-                table[-1, tree] &= keep
-            if categories:
-                lefts, rights = sets[whole["category"][node]]
-                away = set(range(len(bounds) + 1)) - {int(each) for each in lefts} if not whole["missing_left"][node] else \
-                    {int(each) for each in rights}
-                table[sorted(away), tree] &= keep
-            else:
-                table[np.searchsorted(bounds, whole["threshold"][node]) + 1:-1, tree] &= keep
-        return bounds, table, categories
-
-    def sums(self, columns: Sequence[Floats | None], rows: int) -> list[Floats]:
-        stay: NDArray[Any] = np.full((rows, self.trees), np.iinfo(self.kind).max, dtype=self.kind)
-        for place, (bounds, table, categories) in self.tables.items():
-            column = columns[place]
-            assert column is not None
-            gone = np.isnan(column)
-            if categories:
-                gone |= column < 0
-                at = np.minimum(np.where(gone, 0, column), len(bounds)).astype(np.intp)
-            else:
-                at = np.searchsorted(bounds, column)
-            at[gone] = len(table) - 1
-            stay &= table[at]
-        lowest = stay & (~stay + self.kind(1))
-        said = self.flat[np.bitwise_count(lowest - self.kind(1)) + self.offset]
-        sums = [np.full(rows, value) for value in self.base]
-        for tree in range(self.trees):
-            for output, total in enumerate(sums):
-                if self.output[tree] in (-1, output):
-                    total += said[:, tree, output] if self.output[tree] < 0 else said[:, tree]
-        return sums

@@ -19,6 +19,8 @@ The model is a tree of dicts, each with its `kind`: `linear`, `trees`, `link`, `
 
 import io
 import json
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -75,3 +77,11 @@ def read(files: dict[str, bytes]) -> Form:
                           remedy="Serve it with the Nightgate that wrote it, or run the model again.")
     with np.load(io.BytesIO(files["scorer.npz"]), allow_pickle=False) as arrays:
         return Form(**value, arrays={name: arrays[name] for name in arrays.files})
+
+
+def digits(text: str) -> float:
+    return float(sum("0" <= letter <= "9" for letter in text)) / len(text) if text else math.nan
+
+
+TEXTS: Mapping[str, Callable[[str], float]] = {"length": lambda text: float(len(text)),
+                                                  "words": lambda text: float(len(text.split())), "digits": digits}

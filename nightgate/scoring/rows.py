@@ -5,19 +5,19 @@ with it, for as long. Large forests are walked instead.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nightgate.scoring.form import Form
+import numpy as np
+
+from nightgate.scoring.forests import Trees, number_of, walked
+from nightgate.scoring.form import TEXTS, Form
 
 Row = Callable[..., Any]
 
 GROUP = 5
 """Trees of one generated function."""
-
-MOST_NODES = 60_000
-DEEPEST = 60
-"""Nodes and depth of trees that are written out: Python's parser takes 100 levels, and memory grows by 100 bytes a node."""
 
 
 def row_scorer(form: Form) -> Row:
@@ -67,10 +67,10 @@ class _Writer:
             number = [*self.form.raw.values()][given[0]] in ("number", "integer", "boolean")
             return f"nan if v{given[0]} is None else v{given[0]} + 0.0" if number else f"v{given[0]}"
         if kind == "constant":
-            return _number(given[0])
+            return number_of(given[0])
         x = self.column(given[0])
         if kind in "+-*/":
-            return f"{x} {kind} {_number(given[1])}"
+            return f"{x} {kind} {number_of(given[1])}"
         if kind == "table":
             return self.lookup(given[0], dict(zip(given[1], given[2], strict=True)), given[3], given[4])
         if kind == "days":
@@ -81,8 +81,8 @@ class _Writer:
             return f"nan if {x} is None else {x}.{asked} + 0.0"
         if kind in ("length", "words", "digits"):
             return f"nan if {x} is None else {self.constant(TEXTS[kind])}({x})"
-        return {"fill": f"{x} if {x} == {x} else {_number(given[-1])}", "missing": f"0.0 if {x} == {x} else 1.0",
-                "is": f"1.0 if {x} == {_number(given[-1])} else 0.0"}[kind]
+        return {"fill": f"{x} if {x} == {x} else {number_of(given[-1])}", "missing": f"0.0 if {x} == {x} else 1.0",
+                "is": f"1.0 if {x} == {number_of(given[-1])} else 0.0"}[kind]
 
     def lookup(self, op: int, values: Mapping[Any, Any], unknown: Any, missing: Any) -> str:
         """Look a category up. Missing texts are None, missing numbers NaN, which no table finds."""
@@ -105,7 +105,7 @@ class _Writer:
         if kind == "trees":
             return self._trees(part)
         if kind == "constant":
-            return [_number(value) for value in part["values"]]
+            return [number_of(value) for value in part["values"]]
         if kind == "calibrated":
             return self._calibrated(part)
         inner = self.outputs(part["of"])
@@ -139,9 +139,9 @@ class _Writer:
         self.lines += [f"{name} = {expression}" for expression, name in tables]
         for output, intercept in enumerate(part["intercept"]):
             weights = part["weights"][output]
-            terms = [f"{column} * {_number(weights[place])}" for column, place in plain] + [f"{name}[{output}]" for _, name in tables]
+            terms = [f"{column} * {number_of(weights[place])}" for column, place in plain] + [f"{name}[{output}]" for _, name in tables]
             names.append(name := self.fresh())
-            self.lines += [f"{name} = {_number(intercept)}", *(f"{name} += {term}" for term in terms)]
+            self.lines += [f"{name} = {number_of(intercept)}", *(f"{name} += {term}" for term in terms)]
         return names
 
     def _weights(self, code: int, weights: Mapping[float, list[float]], outputs: int) -> str:
@@ -158,7 +158,7 @@ class _Writer:
             made = []
             for expression, calibrator in zip(self.answers(each["of"]), each["calibrators"], strict=True):
                 if "a" in calibrator:
-                    made.append(self._expit(f"-({_number(calibrator['a'])} * ({expression}) + {_number(calibrator['b'])})"))
+                    made.append(self._expit(f"-({number_of(calibrator['a'])} * ({expression}) + {number_of(calibrator['b'])})"))
                 else:
                     made.append(f"isotonic({expression}, {self.constant(calibrator['x'])}, {self.constant(calibrator['y'])})")
             if len(made) > 1:
@@ -172,7 +172,7 @@ class _Writer:
         trees = Trees(self.form, part)
         columns = [self.column(op) if place in trees.used else "nan" for place, op in enumerate(part["columns"])]
         outputs = [self.fresh() for _ in part["base"]]
-        self.lines += [f"{name} = {_number(value)}" for name, value in zip(outputs, part["base"], strict=True)]
+        self.lines += [f"{name} = {number_of(value)}" for name, value in zip(outputs, part["base"], strict=True)]
         if trees.large:
             whole = self.constant(trees)
             sums = ", ".join(outputs)
@@ -196,93 +196,8 @@ class _Writer:
         self.lines.append(f"{', '.join(outputs)} = {name}({passed})")
 
 
-class Trees:
-    """The nodes of a part's trees as Python's own lists."""
-
-    def __init__(self, form: Form, part: Mapping[str, Any]) -> None:
-        whole = {name: form.arrays[f"{part['arrays']}_{name}"] for name in
-                 ("starts", "output", "feature", "threshold", "left", "right", "missing_left", "category", "value")}
-        self.used = set(whole["feature"].tolist()) - {-1}
-        self.large = len(whole["feature"]) > MOST_NODES or _depth(whole) > DEEPEST
-        self.starts, self.output = whole["starts"].tolist(), whole["output"].tolist()
-        self.feature, self.threshold, self.left, self.right, self.missing_left, self.category, self.value = (
-            whole[name] if self.large else whole[name].tolist() for name in
-            ("feature", "threshold", "left", "right", "missing_left", "category", "value"))
-        if self.large:  # arrays of Python's own are read ten times faster than numpy's, one number at a time
-            from array import array
-
-            self.feature, self.left, self.right = (array("i", each.tobytes()) for each in (self.feature, self.left, self.right))
-            self.threshold, self.category = array("d", self.threshold.tobytes()), array("i", self.category.tobytes())
-            self.missing_left = self.missing_left.tobytes()
-            self.value = array("d", self.value.tobytes()) if self.value.ndim == 1 else self.value.tolist()
-        self.left_set = [frozenset(left) for left, _ in part["sets"]]
-        self.right_set = [frozenset(right) for _, right in part["sets"]]
-
-    def write(self, node: int, level: int, output: int, outputs: Sequence[str], used: set[int], lines: list[str]) -> None:
-        """Write the lines of a subtree."""
-        space = "    " * level if level < 2 else " " * (level + 3)
-        feature = self.feature[node]
-        if feature < 0:
-            value = self.value[node]
-            added = zip(outputs, value, strict=True) if output < 0 else [(outputs[output], value)]
-            lines += [f"{space}{name} += {_number(each)}" for name, each in added]
-            return
-        used.add(feature)
-        lines.append(f"{space}if {self._test(node, f'x{feature}')}:")
-        self.write(self.left[node], level + 1, output, outputs, used, lines)
-        lines.append(f"{space}else:")
-        self.write(self.right[node], level + 1, output, outputs, used, lines)
-
-    def _test(self, node: int, x: str) -> str:
-        """Return what is true where a value goes left. NaN is neither above nor at most a threshold, and in no set."""
-        category, missing_left = self.category[node], self.missing_left[node]
-        if category >= 0:
-            members = sorted(self.right_set[category] if missing_left else self.left_set[category])
-            if not members:
-                return repr(bool(missing_left))
-            return f"{x} {'not in' if missing_left else 'in'} {{{', '.join(map(_number, members))}}}"
-        bound = _number(self.threshold[node])
-        return f"not {x} > {bound}" if missing_left else f"{x} <= {bound}"
-
-    def leaf(self, node: int, values: Sequence[float]) -> int:
-        """Walk from a node to its leaf."""
-        feature, threshold, left, right, missing, category = (self.feature, self.threshold, self.left, self.right, self.missing_left,
-                                                              self.category)
-        while (which := feature[node]) >= 0:
-            x = values[which]
-            if category[node] >= 0:
-                goes = x not in self.right_set[category[node]] if missing[node] else x in self.left_set[category[node]]
-            else:
-                goes = not x > threshold[node] if missing[node] else x <= threshold[node]
-            node = left[node] if goes else right[node]
-        return node
-
-
-def walked(trees: Trees, values: Sequence[float], sums: list[float]) -> list[float]:
-    """Add what each tree's leaf says to the sums."""
-    for start, output in zip(trees.starts, trees.output, strict=True):
-        said = trees.value[trees.leaf(start, values)]
-        if output < 0:
-            sums = [one + other for one, other in zip(sums, said, strict=True)]
-        else:
-            sums[output] += said
-    return sums
-
-
-def _depth(whole: Mapping[str, Any]) -> int:
-    """Return the depth of the deepest tree: parents stand before their children."""
-    import numpy as np
-
-    level, depth = whole["starts"], 0
-    while len(level := level[whole["feature"][level] >= 0]):
-        level, depth = np.concatenate([whole["left"][level], whole["right"][level]]), depth + 1
-    return depth
-
-
 def softmax(values: Sequence[float]) -> list[float]:
     """Return shares as numpy makes them: its exponential differs from the C library's in the last bit."""
-    import numpy as np
-
     made = np.array([values])
     made -= made.max(axis=1, keepdims=True)
     np.exp(made, out=made)
@@ -299,25 +214,9 @@ def shares(values: Sequence[float]) -> list[float]:
 
 def isotonic(value: float, x: Sequence[float], y: Sequence[float]) -> float:
     """Interpolate between thresholds, as scipy's interp1d does."""
-    from bisect import bisect_left
-
     if len(y) == 1:
         return y[0]
     value = min(max(value, x[0]), x[-1])
     place = min(max(bisect_left(x, value), 1), len(x) - 1)
     slope = (y[place] - y[place - 1]) / (x[place] - x[place - 1])
     return slope * (value - x[place - 1]) + y[place - 1]
-
-
-def digits(text: str) -> float:
-    return float(sum("0" <= letter <= "9" for letter in text)) / len(text) if text else math.nan
-
-
-TEXTS: Mapping[str, Callable[[str], float]] = {"length": lambda text: float(len(text)),
-                                                  "words": lambda text: float(len(text.split())), "digits": digits}
-
-
-def _number(value: float) -> str:
-    """Write a number as Python reads it back, to the last bit."""
-    text = repr(float(value))
-    return {"inf": "inf", "-inf": "-inf", "nan": "nan"}.get(text, f"({text})" if text.startswith("-") else text)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nightgate.scoring.transforming import NotCompiled
+
 Arrays = dict[str, "np.ndarray[Any, Any]"]
 
 
@@ -40,10 +42,12 @@ def widened(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(even, middle, np.nextafter(middle, -np.inf))
 
 
-def forest(trees: Sequence[Any], *, pick: bool) -> Grown:
-    """Read trees whose mean is the answer; `pick` takes the second of two classes."""
+def forest(estimator: Any) -> Grown:
+    """Read a tree, or trees whose mean is the answer; of two classes the second one's."""
+    trees = [each.tree_ for each in getattr(estimator, "estimators_", [estimator])]
+    binary = len(getattr(estimator, "classes_", ())) == 2
     values = [tree.value[:, 0, :] for tree in trees]
-    values = [value[:, 1] if pick else value[:, 0] if value.shape[1] == 1 else value for value in values]
+    values = [value[:, 1] if binary else value[:, 0] if value.shape[1] == 1 else value for value in values]
     arrays = _nodes(trees, values, np.full(len(trees), 0 if values[0].ndim == 1 else -1))
     return Grown(arrays, [0.0] * (1 if values[0].ndim == 1 else values[0].shape[1]), len(trees), [])
 
@@ -55,8 +59,6 @@ def boosted(estimator: Any) -> Grown:
     first = np.zeros((1, stages.shape[1]))
     if not (isinstance(estimator.init_, str) and estimator.init_ == "zero"):
         if not type(estimator.init_).__name__.startswith("Dummy"):
-            from nightgate.scoring.compiling import NotCompiled
-
             raise NotCompiled("boosting upon another estimator")
         first = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_)))
     values = [estimator.learning_rate * tree.value[:, 0, 0] for tree in trees]

@@ -4,20 +4,17 @@ A key is `ng_<id>_<secret>` and is shown once. Who has the file cannot ask: a se
 SHA-256 by nobody, so that no slow hash is needed.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from nightgate import keyfiles
 from nightgate.errors import StoreError, UsageError
 
 ADMIN = "admin"
@@ -74,12 +71,16 @@ class Access:
             self.keys = read_keys(self.path)
             self.stamp = stamp
 
+    def key_of(self, secret: str | None) -> Key | None:
+        """Return the key whose id stands in a text; whether its secret does is not asked."""
+        parts = (secret or "").split("_")
+        return self.keys.get(parts[1]) if len(parts) == 3 else None
+
     def allows(self, secret: str | None, model: str, *, now: float, clock: float) -> Key | Refusal:
         """Return the key that lets a request pass, or why none does. `now` is the wall clock, `clock` one that never goes back."""
         if not self.keys and self.stamp == (0, 0):
             return OPEN
-        parts = (secret or "").split("_")
-        key = self.keys.get(parts[1]) if len(parts) == 3 else None
+        key = self.key_of(secret)
         expected = key.sha256 if key is not None else "0" * 64
         if not hmac.compare_digest(hashlib.sha256((secret or "").encode("utf-8", "replace")).hexdigest(), expected) or key is None:
             return "unknown"
@@ -114,7 +115,7 @@ def read_keys(path: Path) -> dict[str, Key]:
 def issue(path: Path, consumer: str, models: tuple[str, ...], *, expires: float | None = None, rate: float | None = None
           ) -> tuple[Key, str]:
     """Make a key; return it and its text, which is shown this once. Raises UsageError for a consumer that has one."""
-    with _locked(path):
+    with keyfiles.locked(path):
         keys = read_keys(path)
         if any(each.consumer == consumer for each in keys.values()):
             raise UsageError(f"{consumer} has a key.", remedy=f"`nightgate keys rotate {consumer}` makes a new one.")
@@ -123,7 +124,7 @@ def issue(path: Path, consumer: str, models: tuple[str, ...], *, expires: float 
 
 def rotate(path: Path, consumer: str, *, overlap: float, now: float) -> tuple[Key, str]:
     """Make a consumer's next key; the ones before it end `overlap` seconds from now. Raises UsageError for one that is unknown."""
-    with _locked(path):
+    with keyfiles.locked(path):
         keys = read_keys(path)
         before = _of(keys, consumer)
         ended = {each.id: replace(each, expires=min(each.expires or now + overlap, now + overlap)) for each in before}
@@ -132,7 +133,7 @@ def rotate(path: Path, consumer: str, *, overlap: float, now: float) -> tuple[Ke
 
 def revoke(path: Path, consumer: str) -> int:
     """Remove a consumer's keys; return how many. Raises UsageError for one that is unknown."""
-    with _locked(path):
+    with keyfiles.locked(path):
         keys = read_keys(path)
         gone = _of(keys, consumer)
         _write(path, {name: key for name, key in keys.items() if key not in gone})
@@ -155,24 +156,8 @@ def _added(path: Path, keys: Mapping[str, Key], wanted: Key) -> tuple[Key, str]:
     return key, secret
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{path}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _write(path: Path, keys: Mapping[str, Key]) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump([asdict(key) for key in keys.values()], file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    keyfiles.write(path, [asdict(key) for key in keys.values()])
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -10,8 +10,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nightgate.errors import NightgateError
@@ -19,9 +19,10 @@ from nightgate.predictionlog import FOLDER, Segment
 from nightgate.serving import protocols
 from nightgate.serving.access import ADMIN, Access, Key
 from nightgate.serving.description import PAGE, openapi
-from nightgate.serving.door import LARGEST_BODY, RefusedError, Row, plain
+from nightgate.serving.door import RefusedError, Row
 from nightgate.serving.following import Following
 from nightgate.serving.live import Live
+from nightgate.serving.messages import DESCRIBED, Receive, Send, body_of, described, refusal, secret_of, send_answer
 from nightgate.serving.metrics import Metrics
 from nightgate.settings import Settings
 
@@ -29,22 +30,10 @@ POLL_SECONDS = 0.2
 MANY = 500
 """Rows from which a request is answered in a thread, so that others need not wait for it."""
 
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-
-HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 REFUSALS = {"unknown": (401, "a valid key is needed: Authorization: Bearer KEY"), "expired": (401, "the key has expired"),
             "scope": (403, "the key is not for this"), "rate": (429, "too many requests; ask again in a second")}
 
 log = logging.getLogger("nightgate")
-
-
-class _AnsweredError(Exception):
-    """A request that is refused: the status and what is wrong."""
-
-    def __init__(self, code: int, mistakes: Sequence[str]) -> None:
-        self.code, self.mistakes = code, mistakes
-        super().__init__(code)
 
 
 @dataclass(frozen=True)
@@ -108,9 +97,9 @@ class Service:
             return
         try:
             code, body, kind = await self._other(path, scope, receive)
-        except _AnsweredError as refused:
-            code, body, kind = refused.code, _refusal(refused.mistakes), b""
-        await _send(send, code, body, kind, head=scope["method"] == "HEAD")
+        except RefusedError as refused:
+            code, body, kind = refused.code, refusal(refused.mistakes), b""
+        await send_answer(send, code, body, kind, head=scope["method"] == "HEAD")
 
     async def _predict(self, model: str, scope: Any, receive: Receive, send: Send, begin: float) -> None:
         """Answer in Nightgate's own form, without a detour: this is the path of most requests."""
@@ -119,7 +108,7 @@ class Service:
             headers = dict(scope["headers"])
             key = self._allowed(headers, model)
             consumer = key.consumer
-            body = await _body(headers, receive)
+            body = await body_of(headers, receive)
             live, role = self._chosen(model)
             answer = await self._answered(live, role, live.door.rows(body) if len(body) < 100_000 else
                                           await asyncio.to_thread(live.door.rows, body))
@@ -128,26 +117,24 @@ class Service:
             self._log(answer, consumer, sent)
             code, content = 200, f'{live.head}{answer.request}","predictions":[{answer.written}]}}'.encode()
         except RefusedError as refused:
-            code, content = 422, _refusal(refused.mistakes)
-        except _AnsweredError as refused:
-            code, content = refused.code, _refusal(refused.mistakes)
+            code, content = refused.code, refusal(refused.mistakes)
         self.metrics.add(model if live is not None else "", live.version if live is not None else 0, consumer, code, rows,
                          time.perf_counter() - begin)
-        await _send(send, code, content)
+        await send_answer(send, code, content)
         if code == 200 and live is not None and (shadow := self.following.shadow(model)) is not None:
             self._shadow(shadow, consumer, answer)
 
     def _allowed(self, headers: Mapping[bytes, bytes], model: str) -> Key:
-        found = self.access.allows(_secret(headers), model, now=time.time(), clock=time.monotonic())
+        found = self.access.allows(secret_of(headers), model, now=time.time(), clock=time.monotonic())
         if isinstance(found, str):
             code, told = REFUSALS[found]
-            raise _AnsweredError(code, [told])
+            raise RefusedError([told], code)
         return found
 
     def _chosen(self, model: str) -> tuple[Live, str]:
         chosen = self.following.chosen(model)
         if chosen is None:
-            raise _AnsweredError(404, ["there is no such model, or it has no champion"])
+            raise RefusedError(["there is no such model, or it has no champion"], 404)
         return chosen
 
     async def _answered(self, live: Live, role: str, rows: list[Row]) -> _Answer:
@@ -155,7 +142,7 @@ class Service:
             scores = live.scores(rows) if live.compiled and len(rows) < MANY else await asyncio.to_thread(live.scores, rows)
         except NightgateError as error:
             log.error("%s", error)  # noqa: TRY400 - an error of ours says all there is to say
-            raise _AnsweredError(503, ["the model gives no answer"]) from None
+            raise RefusedError(["the model gives no answer"], 503) from None
         self.number += 1
         return _Answer(live, role, rows, live.written(scores), f"{self.ids}{self.number:08x}")
 
@@ -170,11 +157,11 @@ class Service:
         try:
             segment.append(live.version, live.raw, [begin, sent, f',"answers":[{answer.written}]}}\n'.encode()])
         except OSError as error:
-            self.metrics.log_failures += 1
+            self.metrics.counts["log_failures",] += 1
             if not self.log_broken:
                 log.error("The prediction log cannot be written (%s): nothing is answered until it can.", error.strerror)  # noqa: TRY400
             self.log_broken = error.strerror or "it failed"
-            raise _AnsweredError(503, ["the answer cannot be written down; nothing is answered until it can"]) from None
+            raise RefusedError(["the answer cannot be written down; nothing is answered until it can"], 503) from None
         self.log_broken = ""
 
     def _shadow(self, live: Live, consumer: str, answered: _Answer) -> None:
@@ -185,11 +172,11 @@ class Service:
 
     async def _shadowed(self, live: Live, consumer: str, answered: _Answer) -> None:
         sent = answered.live.door.sent(answered.rows)
-        with contextlib.suppress(RefusedError, _AnsweredError):
-            if answered.live.raw != live.raw or live.masked:  # it wants other columns, or makes tokens of its own
-                return
+        if answered.live.raw != live.raw or live.masked:  # it wants other columns, or makes tokens of its own
+            return
+        with contextlib.suppress(RefusedError):
             made = await self._answered(live, "shadow", answered.rows)
-            self._log(_Answer(live, "shadow", made.rows, made.written, answered.request), consumer, json.dumps({"rows": sent}).encode())
+            self._log(replace(made, request=answered.request), consumer, json.dumps({"rows": sent}).encode())
 
     async def _other(self, path: str, scope: Any, receive: Receive) -> tuple[int, bytes, bytes]:
         """Answer everything but Nightgate's own predictions: status, body, content type where it is not JSON."""
@@ -202,7 +189,8 @@ class Service:
         if get and path == "/docs":
             return 200, PAGE.encode(), b"text/html; charset=utf-8"
         if get and path == "/openapi.json":
-            self._allowed(headers, "*" if not self.access.keys else _first_of(self.access, headers))
+            key = self.access.key_of(secret_of(headers))
+            self._allowed(headers, next(iter(key.models), "") if key is not None else "" if self.access.keys else "*")  # of any model
             return 200, json.dumps(openapi(dict(self.following.champions))).encode(), b""
         if get and path == "/metrics":
             self._allowed(headers, ADMIN)
@@ -213,8 +201,8 @@ class Service:
         if parts[:2] == ["v2", "models"] and len(parts) >= 3:
             return await self._inference(parts[2], parts[3:], headers, receive, get=get, post=post)
         if parts[0] == "models" and len(parts) == 3 and parts[2] in ("predict", "invocations"):
-            raise _AnsweredError(405, ["only POST is answered here"])
-        raise _AnsweredError(404, ["there is nothing here; /docs shows what there is"])
+            raise RefusedError(["only POST is answered here"], 405)
+        raise RefusedError(["there is nothing here; /docs shows what there is"], 404)
 
     def _ready(self) -> tuple[int, bytes, bytes]:
         missing = sorted({*self.following.names()} - self.following.champions.keys()) if self.following.models is not None else []
@@ -225,7 +213,7 @@ class Service:
 
     def _only(self) -> str:
         if len(self.following.champions) != 1:
-            raise _AnsweredError(404, ["several models serve; /models/NAME/invocations names one"])
+            raise RefusedError(["several models serve; /models/NAME/invocations names one"], 404)
         return next(iter(self.following.champions))
 
     async def _inference(self, model: str, rest: Sequence[str], headers: Mapping[bytes, bytes], receive: Receive, *, get: bool, post: bool
@@ -236,7 +224,7 @@ class Service:
         self._allowed(headers, model)
         live, _ = self._chosen(model)
         if version is not None and version != str(live.version):
-            raise _AnsweredError(404, ["this version does not serve"])
+            raise RefusedError(["this version does not serve"], 404)
         if get and last == ["ready"]:
             return 200, json.dumps({"name": model, "ready": True}).encode(), b""
         if get and not last:
@@ -245,25 +233,25 @@ class Service:
             return 200, json.dumps(metadata).encode(), b""
         if post and last == ["infer"]:
             return await self._translated(model, headers, receive, protocol="inference")
-        raise _AnsweredError(404, ["there is nothing here"])
+        raise RefusedError(["there is nothing here"], 404)
 
     async def _translated(self, model: str, headers: Mapping[bytes, bytes], receive: Receive, *, protocol: str) -> tuple[int, bytes, bytes]:
         """Answer a request in another protocol's form."""
         begin = time.perf_counter()
         key = self._allowed(headers, model)
-        body = await _body(headers, receive)
+        body = await body_of(headers, receive, binary=protocol == "inference" and DESCRIBED in headers)
         live, role = self._chosen(model)
         named = None
         try:
             if protocol == "mlflow":
                 plain_rows = protocols.mlflow_rows(body)
             else:
-                plain_rows, named = protocols.inference_rows(body, live.raw)
+                plain_rows, named = protocols.inference_rows(body, live.raw, described=described(headers))
             answer = await self._answered(live, role, await asyncio.to_thread(live.door.checked, plain_rows))
+            self._log(answer, key.consumer, json.dumps({"rows": live.door.sent(answer.rows)}).encode())
         except RefusedError as refused:
-            self.metrics.add(model, live.version, key.consumer, 422, 0, time.perf_counter() - begin)
-            raise _AnsweredError(422, refused.mistakes) from None
-        self._log(answer, key.consumer, json.dumps({"rows": live.door.sent(answer.rows)}).encode())
+            self.metrics.add(model, live.version, key.consumer, refused.code, 0, time.perf_counter() - begin)
+            raise
         answers = json.loads(f"[{answer.written}]")
         value = protocols.mlflow_answer(answers) if protocol == "mlflow" else \
             protocols.inference_answer(model, live.version, named or answer.request, answers)
@@ -271,68 +259,3 @@ class Service:
         if (shadow := self.following.shadow(model)) is not None:
             self._shadow(shadow, key.consumer, answer)
         return 200, json.dumps(value).encode(), b""
-
-
-def _first_of(access: Access, headers: Mapping[bytes, bytes]) -> str:
-    """Return a model that the key may ask: whoever may ask one may read what the service takes."""
-    parts = (_secret(headers) or "").split("_")
-    key = access.keys.get(parts[1]) if len(parts) == 3 else None
-    return next(iter(key.models), "") if key is not None else ""
-
-
-def _secret(headers: Mapping[bytes, bytes]) -> str | None:
-    """Return the key of a request: `Authorization: Bearer KEY`, or `X-API-Key: KEY`."""
-    found = headers.get(b"authorization")
-    if found is not None and found[:7].lower() == b"bearer ":
-        return found[7:].decode("latin-1").strip()
-    other = headers.get(b"x-api-key")
-    return None if other is None else other.decode("latin-1").strip()
-
-
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    """Read the body of a JSON request. Raises _AnsweredError for another kind of content, and where it is too long."""
-    kind = headers.get(b"content-type", b"application/json")
-    if kind != b"application/json":
-        _refuse_content(kind.decode("latin-1").lower())
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise _AnsweredError(415, ["compressed bodies are not read"])
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > LARGEST_BODY:
-        raise _AnsweredError(413, [f"the body has more than {LARGEST_BODY:,} bytes"])
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > LARGEST_BODY:
-            raise _AnsweredError(413, [f"the body has more than {LARGEST_BODY:,} bytes"])
-    return b"".join(parts)
-
-
-def _refuse_content(kind: str) -> None:
-    media, *parameters = [part.strip() for part in kind.split(";")]
-    charset = next((part[8:].strip('"') for part in parameters if part.startswith("charset=")), "utf-8")
-    if not (media == "application/json" or media.endswith("+json")):
-        raise _AnsweredError(415, ["the content type must be application/json"])
-    if charset not in ("utf-8", "utf8", "us-ascii"):
-        raise _AnsweredError(415, ["JSON must be in UTF-8"])
-
-
-def _refusal(mistakes: Sequence[str]) -> bytes:
-    return json.dumps({"error": {"kind": "Refused", "mistakes": [plain(each) for each in mistakes]}}, ensure_ascii=False).encode()
-
-
-async def _send(send: Send, code: int, body: bytes, kind: bytes = b"", *, head: bool = False) -> None:
-    headers = [*HEADERS, (b"content-length", b"%d" % len(body))]
-    if kind:
-        headers[0] = (b"content-type", kind)
-    if code in (401, 429, 503):
-        headers.append({401: (b"www-authenticate", b"Bearer"), 429: (b"retry-after", b"1"), 503: (b"retry-after", b"5")}[code])
-    if kind.startswith(b"text/html"):
-        headers.append((b"content-security-policy", b"default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"))
-    await send({"type": "http.response.start", "status": code, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else body})

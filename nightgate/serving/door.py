@@ -32,9 +32,10 @@ NEEDED: Mapping[str, str] = {"integer": "integer of 64 bits", "number": "number 
 
 
 class RefusedError(Exception):
-    """A request with mistakes; at most `MOST_MISTAKES` are told."""
+    """A request that is refused: its mistakes, of which at most `MOST_MISTAKES` are told, and the status of the answer."""
 
-    def __init__(self, mistakes: Sequence[str]) -> None:
+    def __init__(self, mistakes: Sequence[str], code: int = 422) -> None:
+        self.code = code
         self.mistakes = list(mistakes) if len(mistakes) <= MOST_MISTAKES else [*mistakes[:MOST_MISTAKES], "… and more"]
         super().__init__(self.mistakes[0])
 

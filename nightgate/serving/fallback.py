@@ -62,24 +62,19 @@ class FallbackScorer:
 
 def answer(words: Sequence[str]) -> None:
     """Answer rows from standard input until it ends."""
-    import pandas as pd
-
-    from nightgate.releases import PIPELINE, pipeline_of, read_release, verify
+    from nightgate.releases import PIPELINE, read_release, verify
+    from nightgate.scoring.scorer import PipelineScorer, frame_of
     from nightgate.settings import settings
 
     place, (model, version, pointed) = settings(), words
     verify(place, model, int(version), pointed=pointed)
-    scorer = pipeline_of(read_release(place, model, int(version), only=(PIPELINE,), pointed=pointed))
+    scorer = PipelineScorer.of(read_release(place, model, int(version), only=(PIPELINE,), pointed=pointed))
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a model prints is no answer
     for line in sys.stdin:
         rows = json.loads(line)
         try:
-            frame = pd.DataFrame(rows, columns=list(scorer.raw))
-            for name, kind in scorer.raw.items():
-                if kind == "date":
-                    frame[name] = pd.to_datetime(frame[name], format="ISO8601")
-            said = {"answers": scorer.predict(frame).tolist() if rows else []}
+            said = {"answers": scorer.predict(frame_of(rows, scorer.raw)).tolist() if rows else []}
         except Exception as error:  # a model may raise anything
             said = {"error": type(error).__name__}
         told.write(json.dumps(said) + "\n")

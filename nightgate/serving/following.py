@@ -4,7 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
 from nightgate.errors import FileMissing, NightgateError, UsageError
@@ -51,7 +51,7 @@ def begin_trial(settings: Settings, model: str, *, version: int | None, mode: Li
     if not 0 < share <= 100:
         raise UsageError(f"A share of {share:g} per cent makes no sense.", remedy="More than 0, at most 100.")
     trial = Trial(chosen, read_manifest(settings.store, model, chosen).sha256, mode, share, since)
-    settings.store.write_json(f"releases/{model}/trial.json", asdict(trial))
+    settings.store.write_json(f"releases/{model}/trial.json", trial)
     return trial
 
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nightgate.errors import NotVerified
 from nightgate.privacy import masking_key
 from nightgate.releases import (
@@ -17,6 +19,7 @@ from nightgate.releases import (
     read_manifest,
     read_release,
 )
+from nightgate.scoring.blocks import BlockScorer, Texts
 from nightgate.scoring.form import Form
 from nightgate.scoring.rows import row_scorer
 from nightgate.serving.door import Door, RefusedError, Row
@@ -42,7 +45,7 @@ class Live:
         named = [json.dumps(name, ensure_ascii=False) for name in manifest.classes]
         self._named = named
         self._binary = [f'{{"prediction":{name},"probability":' for name in named]
-        self._threshold = manifest.threshold if manifest.threshold is not None else 0.5
+        self._threshold = manifest.decides_at
         self.example: dict[str, Any] | None = None
         self.head = f'{{"model":"{self.model}","version":{self.version},"request_id":"'
 
@@ -57,10 +60,6 @@ class Live:
         return self._many(rows)
 
     def _many(self, rows: Sequence[Row]) -> Sequence[Any]:
-        import numpy as np
-
-        from nightgate.scoring.blocks import BlockScorer, Texts
-
         assert self._form is not None
         if self._blocks is None:
             self._blocks = BlockScorer(self._form)

@@ -1,9 +1,15 @@
 """Other protocols' requests as rows, and answers as theirs: MLflow's `/invocations` and the Open Inference Protocol, version 2."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from nightgate.serving.door import RefusedError, no_number, plain_json
+
+PACKED: Mapping[str, Literal["?", "b", "h", "i", "q", "B", "H", "I", "Q", "f", "d"]] = {
+    "BOOL": "?", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q",
+    "FP32": "f", "FP64": "d"}
+"""Datatypes of tensors in binary form, as `struct` names them."""
 
 DATATYPES: Mapping[str, str] = {"integer": "INT64", "number": "FP64", "boolean": "BOOL", "text": "BYTES", "date": "BYTES"}
 
@@ -49,12 +55,18 @@ def mlflow_answer(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"predictions": [dict(each) for each in answers]}
 
 
-def inference_rows(body: bytes, raw: Mapping[str, str]) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the rows of a request of the Open Inference Protocol, a tensor a column, and its id. Raises RefusedError."""
-    value = plain_json(body)
+def inference_rows(body: bytes, raw: Mapping[str, str], *, described: int | None = None) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the rows of a request of the Open Inference Protocol, a tensor a column, and its id.
+
+    `described` is the length of the JSON before tensors in binary form, as the header `Inference-Header-Content-Length` says.
+    Raises RefusedError.
+    """
+    value = plain_json(body[:described])
     inputs = value.get("inputs") if isinstance(value, dict) else None
     if not isinstance(inputs, list) or not inputs or not all(isinstance(each, dict) for each in inputs):
         raise RefusedError(["inputs: a list of tensors is needed, one a column"])
+    if described is not None:
+        inputs = [*_unpacked(inputs, memoryview(body)[described:])]
     columns: dict[str, list[Any]] = {}
     mistakes = []
     for number, each in enumerate(inputs):
@@ -73,6 +85,45 @@ def inference_rows(body: bytes, raw: Mapping[str, str]) -> tuple[list[dict[str, 
         raise RefusedError(mistakes)
     ident = value.get("id")
     return _columns(columns), ident if isinstance(ident, str) else None
+
+
+def _unpacked(inputs: Sequence[dict[str, Any]], binary: memoryview) -> Iterator[dict[str, Any]]:
+    """Yield tensors with the data that their `binary_data_size` bytes hold, one tensor after the other."""
+    for number, each in enumerate(inputs):
+        parameters = each.get("parameters")
+        size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+        if size is None:
+            yield each
+            continue
+        kind = str(each.get("datatype"))
+        if type(size) is not int or not 0 <= size <= len(binary) or (kind != "BYTES" and kind not in PACKED):
+            raise RefusedError([f"inputs[{number}]: its binary_data_size or its datatype is not what follows the JSON"])
+        part, binary = binary[:size], binary[size:]
+        try:
+            yield {**each, "data": _texts(part) if kind == "BYTES" else [_finite(item) for item in part.cast(PACKED[kind])]}
+        except (TypeError, UnicodeDecodeError):
+            raise RefusedError([f"inputs[{number}]: its {size:,} bytes are no whole number of {kind}"]) from None
+    if binary:
+        raise RefusedError([f"{len(binary):,} bytes belong to no tensor"])
+
+
+def _finite(item: float) -> float | None:
+    """Return a number, None for NaN. Raises RefusedError for an infinite one."""
+    if math.isinf(item):
+        raise RefusedError(["an infinite number is none"])
+    return None if math.isnan(item) else item
+
+
+def _texts(part: memoryview) -> list[str]:
+    """Return texts in UTF-8, each after its length in four bytes. Raises TypeError when they are cut off."""
+    found = []
+    while part:
+        length = int.from_bytes(part[:4], "little")
+        if len(part) < 4 + length:
+            raise TypeError
+        found.append(str(part[4:4 + length], "utf-8"))
+        part = part[4 + length:]
+    return found
 
 
 def _value(value: Any, datatype: str, kind: str) -> Any:

@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nightgate.contracts.forms import RowRule, Shape
+from nightgate.contracts.patterns import patterns_of
 from nightgate.contracts.rules import rule
 from nightgate.contracts.sentences import sentence
 from nightgate.contracts.suites import Check, Suite
@@ -93,34 +94,30 @@ def _lengths(check: Check, kinds: list[str]) -> Kept:
             **{f"strict_{key}": bool(check.arguments.get(f"strict_{key}")) for key in ("min", "max")}}
 
 
-def _set(*, inside: bool) -> "Maker":
-    def make(check: Check, kinds: list[str]) -> Kept:
-        values = members(check.arguments["value_set"], kinds[0])  # type: ignore[arg-type] # a column's type is a family
-        plain = [value.isoformat() if kinds[0] == "date" else value for value in values]
-        return {"kind": "in" if inside else "not_in", "values": plain}
-    return make
+def _set(check: Check, kinds: list[str]) -> Kept:
+    values = members(check.arguments["value_set"], kinds[0])  # type: ignore[arg-type] # a column's type is a family
+    plain = [value.isoformat() if kinds[0] == "date" else value for value in values]
+    return {"kind": "not_in" if "not_be" in check.type else "in", "values": plain}
 
 
-def _matching(*, wanted: bool) -> "Maker":
-    def make(check: Check, kinds: list[str]) -> Kept:
-        _needs(check, kinds, "text", "integer")
-        patterns = check.arguments.get("regex_list") or [check.arguments["regex"]]
-        if any(re.search(r"\[:|\\[pPzQEC]|\(\?[a-zA-Z]*[sUi]|\(\?P?<", pattern) for pattern in patterns):
-            raise _LeftError("its pattern means something else in Python")
-        return {"kind": "matches" if wanted else "matches_not", "patterns": patterns, "all": check.arguments.get("match_on") == "all"}
-    return make
+def _regex(check: Check, kinds: list[str]) -> Kept:
+    _needs(check, kinds, "text", "integer")
+    if any(re.search(r"\[:|\\[pPzQEC]|\(\?[a-zA-Z]*[sUi]|\(\?P?<", pattern) for pattern in patterns_of(check)):
+        raise _LeftError("its pattern means something else in Python")
+    return _matching(check, patterns_of(check))
 
 
-def _like(*, wanted: bool) -> "Maker":
-    def make(check: Check, kinds: list[str]) -> Kept:
-        _needs(check, kinds, "text")
-        if check.arguments.get("escape"):
-            raise _LeftError("it escapes characters")
-        patterns = check.arguments.get("like_pattern_list") or [check.arguments["like_pattern"]]
-        made = [r"(?s:\A" + "".join({"%": ".*", "_": "."}.get(letter, re.escape(letter)) for letter in pattern) + r"\Z)"
-                for pattern in patterns]
-        return {"kind": "matches" if wanted else "matches_not", "patterns": made, "all": check.arguments.get("match_on") == "all"}
-    return make
+def _like(check: Check, kinds: list[str]) -> Kept:
+    _needs(check, kinds, "text")
+    if check.arguments.get("escape"):
+        raise _LeftError("it escapes characters")
+    return _matching(check, [r"(?s:\A" + "".join({"%": ".*", "_": "."}.get(letter, re.escape(letter)) for letter in pattern) + r"\Z)"
+                             for pattern in check.arguments.get("like_pattern_list") or [check.arguments["like_pattern"]]])
+
+
+def _matching(check: Check, patterns: Sequence[str]) -> Kept:
+    return {"kind": "matches_not" if "not_match" in check.type else "matches", "patterns": patterns,
+            "all": check.arguments.get("match_on") == "all"}
 
 
 def _several(kind: str, default: str, *arguments: str, alike: bool = True) -> "Maker":
@@ -144,19 +141,13 @@ MAKERS: Mapping[str, Maker] = {
     "expect_column_values_to_not_be_null": lambda check, kinds: {"kind": "known"},
     "expect_column_values_to_be_null": lambda check, kinds: {"kind": "unknown"},
     "expect_column_values_to_be_between": _between,
-    "expect_column_values_to_be_in_set": _set(inside=True),
-    "expect_column_distinct_values_to_be_in_set": _set(inside=True),
-    "expect_column_values_to_not_be_in_set": _set(inside=False),
+    "expect_column_values_to_be_in_set": _set,
+    "expect_column_distinct_values_to_be_in_set": _set,
+    "expect_column_values_to_not_be_in_set": _set,
     "expect_column_value_lengths_to_be_between": _lengths,
     "expect_column_value_lengths_to_equal": _lengths,
-    "expect_column_values_to_match_regex": _matching(wanted=True),
-    "expect_column_values_to_not_match_regex": _matching(wanted=False),
-    "expect_column_values_to_match_regex_list": _matching(wanted=True),
-    "expect_column_values_to_not_match_regex_list": _matching(wanted=False),
-    "expect_column_values_to_match_like_pattern": _like(wanted=True),
-    "expect_column_values_to_not_match_like_pattern": _like(wanted=False),
-    "expect_column_values_to_match_like_pattern_list": _like(wanted=True),
-    "expect_column_values_to_not_match_like_pattern_list": _like(wanted=False),
+    **{f"expect_column_values_to_{verb}_{what}": make for verb in ("match", "not_match")
+       for what, make in (("regex", _regex), ("regex_list", _regex), ("like_pattern", _like), ("like_pattern_list", _like))},
     "expect_column_pair_values_a_to_be_greater_than_b": _several("greater", "both_values_are_missing", "or_equal"),
     "expect_column_pair_values_to_be_equal": _several("equal", "both_values_are_missing"),
     "expect_column_pair_values_to_be_in_set": _several("pairs", "both_values_are_missing", "value_pairs_set", alike=False),

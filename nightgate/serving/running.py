@@ -1,13 +1,13 @@
 """Running the service: one listener, one process or several that share it, and what it needs before it is open to others."""
 
 import contextlib
-import os
+import multiprocessing.connection
 import shutil
-import signal
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from nightgate.errors import FileMissing, UsageError
@@ -85,38 +85,26 @@ def _serve(service: Service, serving: Serving, listening: socket.socket) -> None
 
 
 def _supervise(work: Callable[[], None], workers: int) -> None:
-    """Keep processes at work: one that ends is started anew, all are ended with this one."""
-    children = {_child(work) for _ in range(workers)}
-    ending = False
+    """Keep processes at work until Ctrl-C, or SIGTERM, which the command line turns into the same: one that ends is started anew."""
+    fork = multiprocessing.get_context("fork")
 
-    def end(_number: int, _frame: object) -> None:
-        nonlocal ending
-        ending = True
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGTERM)
+    def quietly() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            work()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    while children:
-        try:
-            child, _ = os.wait()
-        except ChildProcessError:
-            return
-        if child in children and not ending:
-            children.add(_child(work))
-        children.discard(child)
+    def started() -> BaseProcess:
+        process = fork.Process(target=quietly)
+        process.start()
+        return process
 
-
-def _child(work: Callable[[], None]) -> int:
-    child = os.fork()
-    if child:
-        return child
-    code = 1
+    children = [started() for _ in range(workers)]
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        work()
-        code = 0
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                multiprocessing.connection.wait([child.sentinel for child in children])
+                children = [child if child.is_alive() else started() for child in children]
     finally:
-        os._exit(code)
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.join()

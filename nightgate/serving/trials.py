@@ -1,8 +1,7 @@
 """What a trial shows: the version on trial beside the champion, from the prediction log."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,9 +29,6 @@ class Compared:
     sides: tuple[Side, ...]
     agreed: float | None
     sentence: str
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compared(settings: Settings, model: str, trial: Trial) -> Compared:

@@ -8,12 +8,14 @@ import pyarrow as pa
 
 from nightgate.addresses import expanded, shown
 from nightgate.definition.model import Source
-from nightgate.errors import DataUnusable
+from nightgate.errors import DataUnusable, DefinitionError
 
 CHUNK_ROWS = 131_072
 MOST_COLUMNS = 10_000
 """Wider tables are refused: every later stage works column by column."""
 
+SHIPPED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+"""What scikit-learn ships, as `sklearn:NAME`; the column `target` holds class names as text, or the number."""
 
 
 def read_chunks(source: Source, root: Path, *, start: datetime | None = None,
@@ -33,23 +35,10 @@ def read_chunks(source: Source, root: Path, *, start: datetime | None = None,
         raise DataUnusable(f"{shown(source.data)} holds no row.", remedy="Look at the source; a model needs rows.")
 
 
-def sample(source: Source, root: Path, rows: int) -> pa.Table:
-    """Return the first `rows` rows of a source."""
-    pieces, missing = [], rows
-    for chunk in read_chunks(source, root):
-        pieces.append(chunk.slice(0, missing))
-        missing -= pieces[-1].num_rows
-        if missing <= 0:
-            break
-    return pa.concat_tables(pieces, promote_options="permissive")
-
-
 def _chunks(source: Source, root: Path, start: datetime | None, end: datetime | None) -> Iterator[pa.Table]:
     data = expanded(source.data)
     scheme = data.split(":", 1)[0] if ":" in data else ""
     if scheme == "sklearn":
-        from nightgate.sources.shipped import shipped
-
         return shipped(data.removeprefix("sklearn:"))
     if scheme == "stream":
         from nightgate.streams import stream
@@ -62,6 +51,20 @@ def _chunks(source: Source, root: Path, start: datetime | None, end: datetime | 
     from nightgate.sources.files import read_files
 
     return read_files(source, data, root)
+
+
+def shipped(name: str) -> Iterator[pa.Table]:
+    """Yield one of scikit-learn's data sets; raise DefinitionError for a name that is none."""
+    if name not in SHIPPED:
+        raise DefinitionError(f"source.data: scikit-learn ships no `{name}` here.",
+                              remedy=f"There is {', '.join(SHIPPED)}.")
+    from sklearn import datasets
+
+    bunch = getattr(datasets, f"load_{name}")(as_frame=True)
+    frame = bunch.frame
+    if "target_names" in bunch:
+        frame["target"] = [str(bunch.target_names[code]) for code in frame["target"]]
+    yield pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
 
 
 def gathered(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:

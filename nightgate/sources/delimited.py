@@ -11,15 +11,14 @@ import itertools
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 
 from nightgate.definition.model import Source
 from nightgate.errors import DataUnusable, DefinitionError
-from nightgate.headers import names_nothing, numbered
 from nightgate.sources.types import UNTYPED
 
 SEPARATORS = (",", ";", "\t", "|", " ")
@@ -33,7 +32,11 @@ FREE_UNPACKED = 1 << 26
 MOST_TIMES = 200
 """Beyond 64 MB, a file may unpack to at most 200 times its size: real tables reach 5 to 50, bombs 1,000 and more."""
 
-MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip"}
+ZIP = b"PK\x03\x04"
+MAGIC: Mapping[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open,
+    b"\x28\xb5\x2f\xfd": lambda stream: pa.CompressedInputStream(stream, "zstd")}
+"""What compressed files begin with, and what opens them."""
 
 
 def read_delimited(stream: IO[bytes], place: str, source: Source) -> Iterator[pa.Table]:
@@ -138,6 +141,24 @@ def layout(head: str, separator: str | None, header: bool | None = None) -> tupl
     return chosen, lines[0], 1
 
 
+def names_nothing(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Say whether a file's first line is no header: a number stands there above a number."""
+    return any(is_number(name) and is_number(value) for name, value in zip(first, second, strict=False))
+
+
+def numbered(columns: int) -> list[str]:
+    return [f"column_{number}" for number in range(1, columns + 1)]
+
+
+def is_number(value: str) -> bool:
+    """Say whether a text is a number, with a point or a comma."""
+    try:
+        float(value.strip().replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
 def _columns(head: str, separator: str) -> tuple[int, int]:
     widths = {len(line) for line in _lines(head, separator)}
     return widths.pop() if len(widths) == 1 and 1 not in widths else 0, head.split("\n", 1)[0].count(separator)
@@ -183,26 +204,13 @@ def _size(stream: IO[bytes]) -> int:
 def _unpacked(stream: IO[bytes], place: str) -> IO[bytes]:
     magic = stream.read(6)
     stream.seek(0)
-    match next((kind for start, kind in MAGIC.items() if magic.startswith(start)), None):
-        case "gzip":
-            return gzip.GzipFile(fileobj=stream)  # type: ignore[return-value]
-        case "bz2":
-            return bz2.BZ2File(stream)
-        case "xz":
-            return lzma.LZMAFile(stream)
-        case "zstd":
-            return pa.CompressedInputStream(stream, "zstd")  # type: ignore[no-any-return]
-        case "zip":
-            return _only_member(stream, place)
-    return stream
-
-
-def _only_member(stream: IO[bytes], place: str) -> IO[bytes]:
-    archive = zipfile.ZipFile(stream)
-    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
-    if len(names) != 1:
-        raise DataUnusable(f"{place} holds {len(names)} files; one is expected.", remedy="Unpack it into a folder.")
-    return archive.open(names[0])
+    if magic.startswith(ZIP):
+        archive = zipfile.ZipFile(stream)
+        names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+        if len(names) != 1:
+            raise DataUnusable(f"{place} holds {len(names)} files; one is expected.", remedy="Unpack it into a folder.")
+        return archive.open(names[0])
+    return next((opened(stream) for start, opened in MAGIC.items() if magic.startswith(start)), stream)
 
 
 class _Bounded(io.RawIOBase):

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from nightgate.cli import changing
-from nightgate.cli.main import finite, parser
+from nightgate.cli.main import parser
 from nightgate.nights import night
 from nightgate.records import read_record, write_record
 from nightgate.registry import reconcile
 from nightgate.releases import champion_of, point, promote, read_pointer, versions
 from nightgate.settings import Settings
+from nightgate.store import jsonable
 from tests.commands import said, shown
 from tests.projects import copied, people, project, run_plainly
 
@@ -263,7 +264,7 @@ def test_a_short_name_that_is_not_for_the_task_is_told_by_check(place: Settings,
 
 
 def test_numbers_that_json_lacks_become_null() -> None:
-    assert finite({"a": [1.5, float("inf"), float("nan")], "b": "x"}) == {"a": [1.5, None, None], "b": "x"}
+    assert jsonable({"a": [1.5, float("inf"), float("nan")], "b": "x"}) == {"a": [1.5, None, None], "b": "x"}
 
 
 def test_a_reader_that_leaves_is_no_fault(place: Settings) -> None:

@@ -9,11 +9,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from nightgate.contracts.dependencies import determined, sums
 from nightgate.contracts.freshness import freshness
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.limits import Limits
 from nightgate.contracts.suites import parse_suite, read_suite
+from nightgate.contracts.tables import determined, sums
 from nightgate.contracts.writing import as_text
 from nightgate.datasets import Column
 from nightgate.errors import FileMissing, SuiteError

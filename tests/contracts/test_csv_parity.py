@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightgate.contracts.gate import check
-from nightgate.contracts.library import great_expectations
+from nightgate.contracts.great import great_expectations
 from nightgate.contracts.suites import parse_suite
 
 COLUMNS = {"n": ["1", "2", "-3", "007", "1.5", "", "NA"], "t": ["a", "b", "Zürich", "#1", "", "n/a", "x y"], "d": ["2026-01-05", "2026-02-01", ""],

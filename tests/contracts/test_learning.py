@@ -1,6 +1,7 @@
 """Contracts learnt from many nights pass these, follow what they differ by, and are tighter the more there are."""
 
 import json
+import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nightgate.contracts.gate import check
 from nightgate.contracts.inference import infer_raw
-from nightgate.contracts.learning import Night, learnt, merged, pooled, smallest_of
+from nightgate.contracts.learning import PastNight, learnt, merged, pooled, smallest_of
 from nightgate.contracts.limits import Limits
 from nightgate.contracts.suites import parse_suite
 from nightgate.datasets import Column
@@ -35,7 +38,7 @@ def suite_of(folder: Path, nights: int, *, wobble: float = 0.0) -> dict[str, Any
     for seed in range(nights):
         path = folder / f"{nights}-{seed}.parquet"
         rows(seed, wobble=wobble).to_parquet(path)
-        found.append(Night(seed + 1, path, 3_000))
+        found.append(PastNight(seed + 1, path, 3_000))
     pooled(found, folder / "pooled.parquet")
     limits = Limits.within(DEFINITION.gates.nightly, 3, smallest_of(found))
     return learnt(infer_raw(folder / "pooled.parquet", DEFINITION, COLUMNS, as_of=date(2026, 1, 1), limits=limits), found, limits)
@@ -116,3 +119,40 @@ def test_no_rule_of_a_persons_own_takes_the_place_of_another(tmp_path: Path) -> 
     whole = merged({"name": "m.raw", "expectations": own, "meta": {}}, new)
 
     assert all(rule in whole["expectations"] for rule in (*own, learnt_query))
+
+
+KINDS = {"number": lambda random, count: random.lognormal(3, 1, count),
+         "integer": lambda random, count: random.integers(0, 1_000, count),
+         "text": lambda random, count: random.choice(["Bern", "Basel", "Chur"], count),
+         "date": lambda random, count: pd.Timestamp("2025-12-01") + pd.to_timedelta(random.integers(0, 30 * 86_400, count), unit="s")}
+
+
+@settings(max_examples=12, deadline=None)
+@given(kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=5), entity=st.booleans(), time=st.booleans(), seed=st.integers(0, 99))
+def test_no_column_has_more_than_three_rules_of_its_own_and_none_is_said_twice(
+        kinds: list[str], entity: bool, time: bool, seed: int) -> None:
+    types = {f"{kind}_{place}": kind for place, kind in enumerate(kinds)} | {"y": "text"}
+    types |= ({"id": "integer"} if entity else {}) | ({"when": "date"} if time else {})
+    definition = DEFINITION.model_copy(update={"entity": ("id",) if entity else (), "time": "when" if time else None})
+
+    suite = learnt_from_three_nights(types, definition, seed)
+
+    rules = [(each["type"], json.dumps([value for name, value in each["kwargs"].items() if name.startswith("column")]))
+             for each in suite["expectations"]]
+    assert len(set(rules)) == len(rules)
+    for name in types:
+        assert len([rule for rule in suite["expectations"] if rule["kwargs"].get("column") == name]) <= 3
+
+
+def learnt_from_three_nights(types: dict[str, str], definition: Definition, seed: int) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    columns = tuple(Column(name, kind) for name, kind in types.items())  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as name:
+        folder, nights = Path(name), []
+        for run in range(1, 4):
+            path = folder / f"{run}.parquet"
+            pd.DataFrame({column: KINDS[kind](random, 600) for column, kind in types.items()}).to_parquet(path)
+            nights.append(PastNight(run, path, 600))
+        pooled(nights, folder / "pooled.parquet")
+        limits = Limits.within(definition.gates.nightly, len(columns), smallest_of(nights))
+        return learnt(infer_raw(folder / "pooled.parquet", definition, columns, as_of=date(2026, 1, 1), limits=limits), nights, limits)

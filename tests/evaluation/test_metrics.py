@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from nightgate.evaluation.curves import calibration_error, curves
 from nightgate.evaluation.metrics import MOST_BLOCKS, Scored, blocks_of, measure, value_of
+from nightgate.evaluation.parts import calibration_error, curves
 from nightgate.training.scores import score
 
 

@@ -6,26 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Any
 
+from nightgate.client import ask
+from nightgate.errors import SourceUnavailable
 from nightgate.records import read_record
 from tests.projects import people, project
 from tests.servers import free_port
 
 
-def asked(address: str, path: str, body: Any = None) -> Any:
-    request = urllib.request.Request(f"{address}{path}", None if body is None else json.dumps(body).encode(),
-                                     {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
-
-
 def until(process: "subprocess.Popen[str]", ready: Any) -> Any:
     """Ask until there is an answer, or the process has ended."""
     for _ in range(1_800):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(SourceUnavailable):
             if found := ready():
                 return found
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -51,14 +45,14 @@ def test_up_schedules_every_night_runs_on_demand_and_ends_cleanly(tmp_path: Path
     api = f"http://127.0.0.1:{port}/api"
     with subprocess.Popen([*command, str(port)], cwd=place.root, env=environment, text=True, stdout=subprocess.PIPE) as up:
         try:
-            until(up, lambda: len(asked(api, "/deployments/filter", {})) >= 5)
-            deployments = {each["name"]: each for each in asked(api, "/deployments/filter", {}) if each["entrypoint"].endswith(".retraining")}
-            scheduled = until(up, lambda: asked(api, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}))
+            until(up, lambda: len(ask("POST", "/deployments/filter", {}, api=api)) >= 5)
+            deployments = {each["name"]: each for each in ask("POST", "/deployments/filter", {}, api=api) if each["entrypoint"].endswith(".retraining")}
+            scheduled = until(up, lambda: ask("POST", "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}, api=api))
             second = subprocess.run([*command, str(port + 1), "--json"], cwd=place.root, env=environment, capture_output=True, text=True,
                                     check=False)
-            run = asked(api, f"/deployments/{deployments['credit']['id']}/create_flow_run",
-                        {"parameters": {"model": "credit", "reason": "asked by a test"}, "state": {"type": "SCHEDULED"}})
-            ended = until(up, lambda: (state := asked(api, f"/flow_runs/{run['id']}")["state"])["type"] in ("COMPLETED", "FAILED", "CRASHED")
+            run = ask("POST", f"/deployments/{deployments['credit']['id']}/create_flow_run",
+                      {"parameters": {"model": "credit", "reason": "asked by a test"}, "state": {"type": "SCHEDULED"}}, api=api)
+            ended = until(up, lambda: (state := ask("GET", f"/flow_runs/{run['id']}", api=api)["state"])["type"] in ("COMPLETED", "FAILED", "CRASHED")
                           and state)
             started = children(up.pid)
         finally:

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +110,37 @@ def test_a_fault_in_own_code_is_one_json_value_too(place: Settings, capsys: pyte
     code, told = ended(capsys, "run", "credit", "--json")
 
     assert code == 2 and "own.py" in json.loads(told)["error"]["message"]
+
+
+KILLS = """
+import psutil
+
+def features(frame):
+    for process in psutil.Process().children(recursive=True):
+        if "uvicorn" in " ".join(process.cmdline()):
+            process.kill()
+    return frame
+"""
+
+
+def test_a_server_that_dies_is_told_in_a_sentence_and_the_night_runs_again(tmp_path: Path) -> None:
+    place = project(tmp_path)
+    (place.models / "own.py").write_text(KILLS)
+    path = place.models / "credit.toml"
+    path.write_text(path.read_text() + '\n[features]\nown = "models.own:features"\n')
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"} | {"PREFECT_CLIENT_MAX_RETRIES": "0"}
+
+    def run() -> tuple[int, dict[str, Any]]:
+        ended = subprocess.run([sys.executable, "-m", "nightgate", "run", "credit", "--json"], cwd=tmp_path, env=environment,
+                               capture_output=True, text=True, check=False)
+        return ended.returncode, json.loads(ended.stdout)
+
+    code, value = run()
+    (place.models / "own.py").write_text("def features(frame):\n    return frame\n")
+    again, record = run()
+
+    assert (code, value["error"]["kind"]) == (1, "ServerUnavailable")
+    assert (again, record["run"], record["verdict"]) == (0, 2, "promoted")
 
 
 def test_deploy_pause_and_resume_change_what_the_server_has(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,12 @@ from xml.etree import ElementTree
 import pytest
 
 from nightgate.records import GateNumbers, RunRecord
-from nightgate.reports.card import card
 from nightgate.reports.document import Bars, Callout, Document, Facts, Heading, Paragraph, Plot, Series, Side, Table
 from nightgate.reports.html import drawings, html
 from nightgate.reports.markdown import markdown
-from nightgate.reports.retraining import report
-from nightgate.reports.summary import summary
+from nightgate.reports.retraining import report, summary
 from nightgate.reports.terminal import show
+from nightgate.reports.writing import card
 from tests.projects import people, project, run_plainly
 
 WHOLE = Document("<title>", "sub & title", [

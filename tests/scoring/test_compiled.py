@@ -37,12 +37,13 @@ from sklearn.preprocessing import (
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from nightgate.prediction import said
-from nightgate.scoring import rows as writing
+from nightgate.scoring import forests
 from nightgate.scoring.blocks import BlockScorer, Texts
-from nightgate.scoring.compiling import Column, NotCompiled, Ops, compiled
+from nightgate.scoring.compiling import compiled
 from nightgate.scoring.form import Form, read, written
-from nightgate.scoring.parity import TOLERANCE
+from nightgate.scoring.releasing import TOLERANCE
 from nightgate.scoring.rows import row_scorer
+from nightgate.scoring.transforming import Column, NotCompiled, Ops
 from nightgate.scoring.trees import widened
 
 NUMBERS, WORDS = ["a", "b", "c"], ["u", "v"]
@@ -156,7 +157,7 @@ def test_native_categories_are_compiled(task: Any) -> None:
 
 
 def test_large_trees_are_walked_and_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "MOST_NODES", 100)
+    monkeypatch.setattr(forests, "MOST_NODES", 100)
     frame = data(2_000, 2, missing=0.1)
     for task, estimator in (("multiclass", RandomForestClassifier(4)), ("regression", RandomForestRegressor(4)),
                             ("binary", HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=100, min_samples_leaf=2))):

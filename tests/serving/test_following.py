@@ -17,23 +17,15 @@ from nightgate.serving.following import Following, begin_trial, end_trial
 from nightgate.serving.trials import compared
 from nightgate.settings import Settings
 from nightgate.signing import new_keys
-from tests.projects import copied, people, project, run_plainly
+from tests.projects import copied, run_plainly
 from tests.services import Client, process, running
 
 ROW = {"income": 41.5, "age": 33, "city": "Bern"}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Give a project with two releases, of which the first serves."""
-    found = project(tmp_path_factory.mktemp("followed"), people(2_000))
-    assert run_plainly(found) is not None and run_plainly(found) is not None
-    return found
-
-
 @pytest.fixture
-def place(made: Settings, tmp_path: Path) -> Settings:
-    return copied(made.root, tmp_path / "project")
+def place(two_releases: Settings, tmp_path: Path) -> Settings:
+    return copied(two_releases.root, tmp_path / "project")
 
 
 def serve(place: Settings, version: int) -> None:

@@ -12,17 +12,15 @@ import pytest
 
 from nightgate.settings import Settings
 from tests.commands import said, shown
-from tests.projects import people, project, run_plainly
+from tests.projects import copied
 from tests.services import process, running
 
 ROW = {"income": 41.5, "age": 33, "city": "Bern"}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    made = project(tmp_path_factory.mktemp("run"), people(1_000))
-    assert run_plainly(made) is not None and run_plainly(made) is not None
-    return made
+def finished(two_releases: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return copied(two_releases.root, tmp_path_factory.mktemp("run") / "project")
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 import http.client
 import json
+import math
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -179,6 +182,42 @@ def test_the_open_inference_protocol_is_answered(client: Client) -> None:
     {"inputs": [{"name": "income", "shape": [2], "datatype": "FP64", "data": [1.0]}]}, tensors(income=("FP64", [1.0]), age=("INT64", [1, 2]), city=("BYTES", ["a"]))])
 def test_bad_tensors_are_refused(body: Any, client: Client) -> None:
     assert client.post(body, "/v2/models/credit/infer")[0] == 422
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_tritons_own_client_is_answered(binary: bool, client: Client) -> None:
+    from tritonclient.http import InferenceServerClient, InferInput
+
+    rows = {"income": (np.array([41.5, np.nan]), "FP64"), "age": (np.array([33, 34], dtype=np.int16), "INT16"),
+            "city": (np.array(["Bern", "Zürich"], dtype=object), "BYTES")}
+    inputs = []
+    for name, (values, kind) in rows.items():
+        inputs.append(InferInput(name, [2], kind))
+        inputs[-1].set_data_from_numpy(values if binary or name != "income" else np.array([41.5, 40.0]), binary_data=binary)
+    theirs = InferenceServerClient(f"127.0.0.1:{client.port}")
+    answer = theirs.infer("credit", inputs)
+    own = client.post({"rows": [ROW, {"income": None if binary else 40.0, "age": 34, "city": "Zürich"}]})[1]
+
+    assert theirs.is_server_live() and theirs.is_model_ready("credit") and theirs.get_model_metadata("credit")["name"] == "credit"
+    assert answer.as_numpy("probability").tolist() == [each["probability"] for each in own["predictions"]]
+    assert answer.as_numpy("prediction").tolist() == [each["prediction"] for each in own["predictions"]]
+    theirs.close()
+
+
+TEXT = {"name": "city", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 8}}
+FLOAT = {"name": "income", "datatype": "FP64", "shape": [1], "parameters": {"binary_data_size": 8}}
+
+
+@pytest.mark.parametrize(("inputs", "after", "length"), [
+    ([FLOAT], b"1234567", None), ([FLOAT], b"123456789", None), ([TEXT], b"\xff\xff\xff\xff1234", None), ([TEXT], b"\x04\x00\x00\x00\xff\xfe..", None),
+    ([{**FLOAT, "parameters": {"binary_data_size": 7}}], b"1234567", None), ([{**FLOAT, "datatype": "FP16"}], b"12345678", None),
+    ([{**FLOAT, "parameters": {"binary_data_size": True}}], b"1", None), ([FLOAT], struct.pack("<d", math.inf), None), ([FLOAT], b"12345678", "-1"),
+    ([FLOAT], b"12345678", "7"), ([FLOAT], b"12345678", "999")])
+def test_bad_binary_tensors_are_refused(inputs: list[Any], after: bytes, length: str | None, client: Client) -> None:
+    described = json.dumps({"inputs": inputs}).encode()
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": length or str(len(described))}
+
+    assert client.post(described + after, "/v2/models/credit/infer", **headers)[0] == 422
 
 
 def test_nothing_serves_without_a_champion(tmp_path: Path) -> None:

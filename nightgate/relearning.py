@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from nightgate.contracts.freshness import STALE, freshness_of
 from nightgate.contracts.inference import infer_features, infer_raw
-from nightgate.contracts.learning import FEWEST, Night, learnt, merged, pooled, smallest_of
+from nightgate.contracts.learning import FEWEST, PastNight, learnt, merged, pooled, smallest_of
 from nightgate.contracts.limits import Limits
 from nightgate.contracts.suites import current_form, read_suite
 from nightgate.definition.model import Definition
@@ -44,7 +44,7 @@ def _passed(settings: Settings, model: str) -> list[RunRecord]:
 def _learnt(settings: Settings, definition: Definition, records: list[RunRecord], boundary: str) -> dict[str, Any]:
     with contextlib.ExitStack() as opened, tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
         datasets = [data_of(settings.store, record, boundary) for record in records]
-        nights = [Night(record.run, opened.enter_context(settings.store.local_copy(dataset.uri)), dataset.rows)
+        nights = [PastNight(record.run, opened.enter_context(settings.store.local_copy(dataset.uri)), dataset.rows)
                   for record, dataset in zip(records, datasets, strict=True)]
         columns = datasets[-1].columns
         limits = Limits.within(definition.gates.nightly, len(columns), smallest_of(nights))
@@ -63,7 +63,7 @@ def _in_time(record: RunRecord) -> bool:
     return abs((datetime.fromisoformat(record.started).date() - date.fromisoformat(record.as_of)).days) <= STALE
 
 
-def _fresh(suite: dict[str, Any], name: str, nights: list[Night], records: list[RunRecord], limits: Limits) -> dict[str, Any]:
+def _fresh(suite: dict[str, Any], name: str, nights: list[PastNight], records: list[RunRecord], limits: Limits) -> dict[str, Any]:
     """Return a suite whose rule of freshness follows from how old the newest row was when each night began."""
     newest = [pc.max(pc.cast(pq.read_table(night.path, columns=[name])[name], pa.timestamp("us"))).as_py() for night in nights]
     ages = [age for record, moment in zip(records, newest, strict=True)
