@@ -50,7 +50,8 @@ def test_a_bucket_serves_as_store(place: Settings, tmp_path: Path, monkeypatch: 
         assert version_of(client, until=1) == 1
 
     # upkeep finds everything in order, and a replay comes out the same
-    assert said(capsys, "replay", "credit", "1")[1]["same"]
+    code, replayed = said(capsys, "replay", "credit", "1")
+    assert (code, replayed.get("differs")) == (0, []), replayed
     assert said(capsys, "doctor") == (0, {"findings": [], "left": 0})
     assert [(record.run, record.verdict) for record in history(place.store, "credit")] == [(1, "promoted"), (2, "kept")]
     people(300, seed=2).drop(columns="default").to_csv(tmp_path / "new.csv", index=False)
