@@ -48,23 +48,28 @@ class Cluster:
         from distributed import CancelledError, KilledWorker
         from distributed.comm import CommClosedError
 
+        futures = [self.client.submit(_at_work, self.code, function, *each, pure=False) for each in arguments]
         try:
-            return self._gathered([self.client.submit(_at_work, self.code, function, *each, pure=False) for each in arguments])
+            self._wait_for(futures)
+            return list(self.client.gather(futures))
         except KilledWorker as error:
             raise SourceUnavailable(f"One piece of work has ended {error.allowed_failures + 1} workers of {shown(self.address)}.",
                                     remedy="Their log says why; most often their memory is too small.") from None
-        except (CancelledError, CommClosedError, TimeoutError):
+        except (CancelledError, CommClosedError):
             raise SourceUnavailable(f"The Dask cluster {shown(self.address)} was lost while it worked.",
                                     remedy="Start its scheduler and workers; the run goes on with what had not finished.") from None
 
-    def _gathered(self, futures: "list[Future]") -> list[Any]:
+    def _wait_for(self, futures: "list[Future]") -> None:
         from distributed import wait
 
         while True:
-            with contextlib.suppress(TimeoutError), self.client.as_current():
-                wait(futures, timeout=WORKERLESS_SECONDS / 4)
-                return list(self.client.gather(futures))
-            self.client.wait_for_workers(1, timeout=WORKERLESS_SECONDS)
+            try:
+                with self.client.as_current():
+                    wait(futures, timeout=WORKERLESS_SECONDS / 4)
+            except TimeoutError:
+                _demand_worker(self.client, self.address)
+            else:
+                return
 
 
 @contextlib.contextmanager
@@ -81,17 +86,21 @@ def connected(address: str, root: Path) -> Iterator[Cluster]:
         raise SourceUnavailable(f"The Dask scheduler {shown(address)} does not answer: {error}.",
                                 remedy="Start it (`dask scheduler`), or correct compute.dask.") from None
     with client:
+        _demand_worker(client, address)
         _demand_alike(client, address)
         yield Cluster(address, client, code_version(root))
 
 
-def _demand_alike(client: "Client", address: str) -> None:
-    """Raise UsageError for a scheduler or worker with other packages, whose numbers would be others."""
+def _demand_worker(client: "Client", address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=WORKERLESS_SECONDS)
     except TimeoutError:
         raise SourceUnavailable(f"The Dask scheduler {shown(address)} has no worker.",
                                 remedy=f"Start some in the project's folder: `dask worker {shown(address)}`.") from None
+
+
+def _demand_alike(client: "Client", address: str) -> None:
+    """Raise UsageError for a scheduler or worker with other packages, whose numbers would be others."""
     told: Any = client.get_versions(packages=list(PACKAGES))
     here = {"python": platform.python_version_tuple()[:2], **{name: version(name) for name in PACKAGES}}
     for who, answer in [("Its scheduler", told["scheduler"]), *((f"Worker {name}", answer) for name, answer in told["workers"].items())]:
