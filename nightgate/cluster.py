@@ -48,8 +48,8 @@ class Cluster:
         from distributed import CancelledError, KilledWorker
         from distributed.comm import CommClosedError
 
-        futures = [self.client.submit(_at_work, self.code, function, *each, pure=False) for each in arguments]
         try:
+            futures = [self.client.submit(_at_work, self.code, function, *each, pure=False) for each in arguments]
             self._wait_for(futures)
             return list(self.client.gather(futures))
         except KilledWorker as error:

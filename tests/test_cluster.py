@@ -141,6 +141,19 @@ def test_a_scheduler_that_does_not_answer_or_has_no_worker_is_told(place: Settin
         pass
 
 
+def test_work_that_ends_its_workers_and_a_scheduler_that_dies_are_told(place: Settings) -> None:
+    def end(process: int) -> None:
+        os.kill(process or os.getpid(), signal.SIGKILL)
+
+    with dask_cluster(place.root, workers=2, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as address, \
+            connected(address, place.root) as found:
+        with pytest.raises(SourceUnavailable, match="has ended 1 workers"):
+            found.map(end, [(0,)])
+        scheduler = found.client.run_on_scheduler(os.getpid)
+        with pytest.raises(SourceUnavailable, match="was lost"):
+            found.map(end, [(scheduler,)])
+
+
 def test_the_cluster_is_a_setting_of_the_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.nightgate]\ncompute.dask = "tcp://one:8786"\n')
     assert settings(tmp_path).dask == "tcp://one:8786"
