@@ -23,11 +23,12 @@ def automate(place: Settings, retraining: UUID) -> str:
         actions=[RunDeployment(source="selected", deployment_id=retraining,
                                parameters={each: _from_event(each) for each in ("model", "reason")})])
     with get_client(sync_client=True) as client:
-        known = client.read_automations_by_name(name)
-        if known:  # what somebody has switched off stays off
-            client.update_automation(known[0].id, wanted.model_copy(update={"enabled": known[0].enabled}))
-        else:
+        if not client.read_automations_by_name(name):
             client.create_automation(wanted)
+        first, *others = sorted(client.read_automations_by_name(name), key=lambda each: str(each.id))
+        for other in others:  # another machine was as quick
+            client.delete_automation(other.id)
+        client.update_automation(first.id, wanted.model_copy(update={"enabled": first.enabled}))  # what somebody switched off stays off
     return name
 
 

@@ -20,6 +20,7 @@ from prefect.states import Crashed, Scheduled
 
 from nightgate.errors import StoreError
 from nightgate.operations import AGAIN, NIGHT
+from nightgate.processes import is_gone
 from nightgate.runs import LEASE_SECONDS, holder_of
 from nightgate.settings import Settings
 
@@ -35,7 +36,8 @@ def mend(client: SyncPrefectClient, place: Settings, *, silent: timedelta = SILE
     """Mark retrainings that run nowhere as Crashed and start each again once, of these deployments where some are named; return
     their names.
 
-    Whether a run lives is asked of the registry, which knows it of every machine: a living run holds its model.
+    Whether a run lives is asked of the registry, which knows it of every machine: a living run holds its model. One whose runner was
+    on this machine and is dead has died with it; of others nothing is known until they have been silent for so long.
     """
     begun = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])))
     runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["retraining"])), flow_run_filter=begun)
@@ -89,7 +91,8 @@ def _crashed(client: SyncPrefectClient) -> list[FlowRun]:
 
 def _is_dead(place: Settings, run: FlowRun, silent: timedelta) -> bool:
     since = run.state.timestamp if run.state is not None else run.created
-    if since is None or datetime.now(UTC) - since < silent:
+    orphaned = run.infrastructure_pid is not None and "|" in run.infrastructure_pid and is_gone(run.infrastructure_pid)
+    if not orphaned and (since is None or datetime.now(UTC) - since < silent):
         return False
     try:
         held = holder_of(place.registry, str(run.parameters.get("model", "")))

@@ -22,7 +22,7 @@ from tasks.profile import profile
 from tasks.promote import promote
 from tasks.release import release
 from tasks.report import report
-from tasks.train import candidates, train
+from tasks.train import train_all
 
 
 def due() -> datetime | None:
@@ -63,8 +63,7 @@ def retraining(model: str, as_of: date | None = None, reason: str = "", dry_run:
         snapshot = gate(tonight, "raw", collect(tonight))
         table = gate(tonight, "features", engineer(tonight, snapshot))
         look_for_leaks(tonight, table)
-        trained = [train(tonight, table, name) for name in candidates(tonight)]
-        evaluated = evaluate(tonight, snapshot, table, trained)
+        evaluated = evaluate(tonight, snapshot, table, train_all(tonight, table))
         gate(tonight, "predictions", evaluated.predictions)
         gate(tonight, "metrics", evaluated.metrics)
         decision = decide(tonight, evaluated)

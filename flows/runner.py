@@ -10,8 +10,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -28,7 +29,7 @@ from prefect.states import Cancelled, Pending
 from flows import mending
 from flows.deploying import catch_up, write
 from flows.embedded import without_heartbeat
-from nightgate.processes import end_with_parent
+from nightgate.processes import end_with_parent, mark
 from nightgate.settings import settings
 
 POLL_SECONDS = 1.0
@@ -45,13 +46,21 @@ MENDING_SECONDS = 60.0
 PRELOADED = ("flows.deploying", "sklearn.ensemble", "mlflow.tracking", "duckdb")
 
 
+def forked(run: FlowRunResponse) -> BaseProcess:
+    """Start a run in a fork of the warm process."""
+    process = multiprocessing.get_context("forkserver").Process(target=execute, args=(run.id, os.getpid()), name=run.name)
+    process.start()
+    return process
+
+
 @dataclass
 class Runner:
-    """Starts due runs of `deployments` and minds their processes."""
+    """Starts due runs of `deployments`, at most `limit` at once, and minds their processes."""
 
     client: SyncPrefectClient
     deployments: list[UUID]
     limit: int
+    begin: Callable[[FlowRunResponse], BaseProcess] = forked
     running: dict[UUID, BaseProcess] = field(default_factory=dict)
 
     def step(self) -> None:
@@ -70,9 +79,8 @@ class Runner:
     def _start(self, run: FlowRunResponse) -> None:
         claimed: OrchestrationResult[Any] = self.client.set_flow_run_state(run.id, Pending(message="Taken by the runner."))
         if claimed.state is not None and claimed.state.is_pending() and claimed.status is SetStateStatus.ACCEPT:
-            process = multiprocessing.get_context("forkserver").Process(target=execute, args=(run.id, os.getpid()), name=run.name)
-            process.start()
-            self.running[run.id] = process
+            self.running[run.id] = self.begin(run)
+            self.client.update_flow_run(run.id, infrastructure_pid=mark())  # by which the next runner knows what died with this one
 
     def _cancel(self) -> None:
         if not self.running:
@@ -131,7 +139,7 @@ def main() -> None:
     with get_client(sync_client=True) as client:
         runner = Runner(client, list(written.ids.values()), int(os.environ.get("NIGHTGATE_RUNS", MOST_AT_ONCE)))
         ids, mended = set(written.ids.values()), time.monotonic()
-        mending.mend(client, place, silent=timedelta(0), deployments=ids)  # what ran by an earlier runner has died with it
+        mending.mend(client, place, deployments=ids)  # what ran by a runner that died here has died with it
         try:
             while not stopped.wait(POLL_SECONDS):
                 with contextlib.suppress(httpx.HTTPError, PrefectHTTPStatusError):  # the server is asked again

@@ -70,7 +70,7 @@ def backtest(settings: Settings, model: str, *, nights: int, schedules: Sequence
     outcomes = []
     for schedule in schedules:
         with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
-            place = replace(settings, store_url=folder, registry=f"sqlite:///{folder}/registry.db")
+            place = replace(settings, store_url=folder, registry=f"sqlite:///{folder}/registry.db", dask=None)
             outcomes.append(_Replay(place, definition, history, Outcome(schedule)).run(days))
     return Backtest(model, definition.metric, [str(day) for day in days], outcomes)
 

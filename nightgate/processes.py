@@ -31,6 +31,17 @@ def host() -> str:
     return ".".join(parts)
 
 
+def mark() -> str:
+    """Return what tells this process from every other, on all machines and after all boots."""
+    return f"{host()}|{os.getpid()}|{started(os.getpid())}"
+
+
+def is_gone(mark: str) -> bool:
+    """Say whether a marked process ran on this very machine and is dead; of another machine's nothing is known."""
+    machine, process, since = mark.rsplit("|", 2)
+    return machine == host() and started(int(process)) != since
+
+
 def started(process: int) -> str:
     """Return when a process of this machine started, '' when there is none (or it is a zombie)."""
     try:

@@ -192,7 +192,16 @@ def _client(settings: Settings) -> Iterator["MlflowClient"]:
 
 @contextlib.contextmanager
 def _created_once(uri: str) -> Iterator[None]:
-    """Make a SQLite store whole and once: a kill in the middle of its tables leaves none, and processes do not make it at once."""
+    """Let one process at a time make the tables, and in SQLite whole: a kill in the middle leaves none."""
+    if uri.startswith("postgresql"):
+        from sqlalchemy import create_engine, func, select
+
+        engine = create_engine(uri)
+        with engine.connect() as connection:
+            connection.execute(select(func.pg_advisory_lock(0x4E68)))  # until the connection ends
+            yield
+        engine.dispose()
+        return
     if not uri.startswith(SQLITE):
         yield
         return

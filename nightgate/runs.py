@@ -4,7 +4,6 @@ Both live in the registry's database, because a file lock does not reach other m
 """
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 
 from nightgate import layouts
 from nightgate.errors import ModelBusy, StoreError
-from nightgate.processes import host, started
+from nightgate.processes import is_gone, mark
 
 LEASE_SECONDS = 60.0
 """A lease that was not renewed for this long is free: its holder is dead or cut off."""
@@ -113,7 +112,7 @@ def _take(engine: sa.Engine, model: str, run_id: str) -> None:
                 raise _busy(model, row.run, row.run_id)
             connection.execute(sa.delete(_leases).where(_leases.c.model == model, _leases.c.renewed == row.renewed))
         try:
-            connection.execute(sa.insert(_leases).values(model=model, run=None, run_id=run_id, holder=_holder(),
+            connection.execute(sa.insert(_leases).values(model=model, run=None, run_id=run_id, holder=mark(),
                                                       renewed=_now(connection)))
         except IntegrityError:
             raise _busy(model, None, "which took it just now") from None
@@ -151,20 +150,13 @@ def _busy(model: str, run: int | None, run_id: str) -> ModelBusy:
 
 def _is_free(connection: sa.Connection, holder: str, renewed: float) -> bool:
     """Say whether a lease has run out, or its process on this very machine is dead."""
-    if _now(connection) - renewed > LEASE_SECONDS:
-        return True
-    machine, process, since = holder.rsplit("|", 2)
-    return machine == host() and started(int(process)) != since
+    return _now(connection) - renewed > LEASE_SECONDS or is_gone(holder)
 
 
 def _now(connection: sa.Connection) -> float:
     """Return the database's own clock in seconds: machines' clocks differ."""
     clock = "(julianday('now') - 2440587.5) * 86400.0" if connection.dialect.name == "sqlite" else "extract(epoch from clock_timestamp())"
     return float(connection.execute(sa.select(sa.literal_column(clock))).scalar_one())
-
-
-def _holder() -> str:
-    return f"{host()}|{os.getpid()}|{started(os.getpid())}"
 
 
 @contextlib.contextmanager

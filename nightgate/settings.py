@@ -16,7 +16,7 @@ from nightgate.store import Store
 
 MARK = "pyproject.toml"
 REGISTRIES = ("sqlite:///", "postgresql://", "postgresql+")
-KNOWN = ("store", "registry", "keys", "signing_key", "public_key", "access")
+KNOWN = ("store", "registry", "keys", "signing_key", "public_key", "access", "compute.dask")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Settings:
     """Where contracts are that do not stand in the project, as those of a past night."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Key files that were named: `signing_key`, `public_key`, `access`; others lie beside `keys`."""
+    dask: str | None = None
+    """The scheduler of a Dask cluster that trains and scores, `compute.dask`; without one this machine does."""
 
     @property
     def signing_key(self) -> Path:
@@ -75,14 +77,19 @@ def project_root() -> Path:
                      remedy="Go to your project's folder, or make one with `nightgate init DIR`.")
 
 
+def importable(root: Path) -> None:
+    """Put a project's root on the import path, once."""
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+
+
 def settings(root: Path | None = None) -> Settings:
-    """Return the settings of the project, and put its root on the import path once.
+    """Return the settings of the project, whose own code can be imported then.
 
     Raises UsageError outside a project and DefinitionError for an unknown key in `[tool.nightgate]`.
     """
     root = root or project_root()
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
+    importable(root)
     table = _table(root)
     store = _absolute(root, os.environ.get("NIGHTGATE_STORE") or table.get("store") or ".nightgate")
     registry = expanded(os.environ.get("NIGHTGATE_REGISTRY") or table.get("registry") or _beside(store, root))
@@ -92,7 +99,8 @@ def settings(root: Path | None = None) -> Settings:
     keys = os.environ.get("NIGHTGATE_KEYS") or table.get("keys") or str(root / ".nightgate" / "keys.json")
     named = {name: os.environ.get(f"NIGHTGATE_{name.upper()}") or table.get(name) for name in ("signing_key", "public_key", "access")}
     files = {name: Path(_absolute(root, place)) for name, place in named.items() if place}
-    return Settings(root, store, registry, Path(_absolute(root, keys)), files=files)
+    dask = os.environ.get("NIGHTGATE_COMPUTE_DASK") or table.get("compute.dask")
+    return Settings(root, store, registry, Path(_absolute(root, keys)), files=files, dask=expanded(dask) if dask else None)
 
 
 def _table(root: Path) -> dict[str, str]:
@@ -103,6 +111,8 @@ def _table(root: Path) -> dict[str, str]:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("nightgate", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DefinitionError(f"{path} cannot be read: {error}.", remedy="Mend the file.") from None
+    compute = table.pop("compute", {})
+    table |= {f"compute.{key}": value for key, value in compute.items()} if isinstance(compute, dict) else {"compute": compute}
     unknown = sorted(key for key, value in table.items() if key not in KNOWN or not isinstance(value, str))
     if unknown:
         raise DefinitionError(f"{path}: [tool.nightgate] has what is not known or no text: {', '.join(unknown)}.",

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +11,6 @@ from nightgate import decisions, features, leakage, monitoring, registry, releas
 from nightgate.contracts.suites import read_suite
 from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.decisions import Comparison, Decision
-from nightgate.definition.model import Definition
 from nightgate.drift.performance import promise
 from nightgate.errors import DataUnusable, FileMissing, LeakFound, ModelBusy
 from nightgate.evaluation.holdout import evaluate as evaluate_holdout
@@ -26,12 +23,12 @@ from nightgate.records import CandidateNumbers, Interval, RunRecord, history, re
 from nightgate.reports import writing as reports
 from nightgate.reports.writing import Documents
 from nightgate.scoring.releasing import files_of
-from nightgate.splits import Split, folds, holdout_split
+from nightgate.splits import Split, holdout_split
 from nightgate.spool import working_folder
-from nightgate.tables import Table, read_table
+from nightgate.tables import Table, read_once
 from nightgate.training.candidates import BASELINE, candidates_of
 from nightgate.training.saving import load, save
-from nightgate.training.tuning import Trained, choose, choose_threshold, train_candidate
+from nightgate.training.tuning import Trained, Work, choose, choose_threshold, train_candidate
 from nightgate.wording import counted, figure, interval
 
 
@@ -102,17 +99,25 @@ def candidates(night: Night) -> list[str]:
 
 def train(night: Night, dataset: Dataset, name: str, *, threads: int) -> str:
     """Tune one candidate and keep it; return its name. A candidate that is kept already is not trained again."""
-    folder = _candidate_folder(night, name)
+    store, key = night.settings.store, _candidate_key(night, name)
     with night.stage(f"train-{name}") as notes:
-        if (trained := load(folder)) is None:
-            table = _table(night, dataset)
-            split = holdout_split(table, night.definition)
-            trained = train_candidate(name, candidates_of(night.definition)[name], table, split,
-                                      folds(table, split, night.definition), night.definition, threads=threads)
-            save(trained, folder)
+        if (trained := load(store, key)) is None:
+            trained = _train(night, dataset, Work.of(name, _table(night, dataset), night.definition, threads=threads))
+            save(trained, store, key)
         numbers = CandidateNumbers(name, trained.score, trained.deviation, trained.best, len(trained.settings), trained.seconds)
         notes.update(candidate=numbers, told=f"{night.definition.metric} {figure(trained.score)} ± {trained.deviation:.2g}")
         return name
+
+
+def _train(night: Night, dataset: Dataset, work: Work) -> Trained:
+    """Train in this process, or on the installation's cluster."""
+    if (address := night.settings.dask) is None:
+        return train_candidate(work)
+    from nightgate.cluster import connected
+    from nightgate.training.scaled import OnCluster
+
+    with connected(address, night.settings.root) as cluster:
+        return train_candidate(work, OnCluster(cluster, dataset, night.definition.model_dump_json(), work.name))
 
 
 def evaluate(night: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[str]) -> Evaluated:
@@ -252,21 +257,15 @@ def conclude(night: Night, decision: Decision) -> RunRecord:
 
 
 def _table(night: Night, dataset: Dataset) -> Table:
-    return _read_once(night.settings.store.url, dataset, night.definition.model_dump_json())
+    return read_once(dataset, night.definition.model_dump_json())[0]
 
 
-@lru_cache(maxsize=1)
-def _read_once(store_url: str, dataset: Dataset, definition: str) -> Table:
-    """Keep the last table: the stages of a run that share a process read it once."""
-    return read_table(dataset, Definition.model_validate_json(definition))
-
-
-def _candidate_folder(night: Night, name: str) -> Path:
-    return night.settings.store.folder(f"{night.folder}/candidates/{name}")
+def _candidate_key(night: Night, name: str) -> str:
+    return f"{night.folder}/candidates/{name}"
 
 
 def _trained(night: Night, name: str) -> Trained:
-    trained = load(_candidate_folder(night, name))
+    trained = load(night.settings.store, _candidate_key(night, name))
     if trained is None:
         raise FileMissing(f"Candidate {name} of {night.run.model} run {night.run.run} is not there.",
                           remedy=f"`nightgate run {night.run.model}` trains it again.")

@@ -29,6 +29,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def found_at(address: str) -> "tuple[AbstractFileSystem, str]":
+    """Return the file system of an address, and the path in it; it keeps no listing, since others write there too."""
+    from fsspec.core import url_to_fs
+
+    files, path = url_to_fs(address, use_listings_cache=False)
+    return files, str(path)
+
+
 def jsonable(value: Any) -> Any:
     """Return a value as JSON takes it: records as objects, numpy's values as numbers and lists, what is no number or infinite as null."""
     from pydantic_core import to_jsonable_python
@@ -123,7 +131,6 @@ class Store:
                 found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
             else:
                 files, path = self._remote(key)
-                files.invalidate_cache()
                 found = [name.rstrip("/").rsplit("/", 1)[-1] for name in files.ls(path, detail=False)] \
                     if files.exists(path) else []
         return sorted(name for name in found if not name.startswith("."))
@@ -157,11 +164,29 @@ class Store:
 
     def folder(self, key: str) -> Path:
         """Return a folder on this machine's disk for work in progress, made if needed."""
-        base = self.local if self.local is not None else Path.home() / ".cache" / "nightgate"
+        own = hashlib.sha256(self.url.encode()).hexdigest()[:16]  # each remote store has a folder of its own
+        base = self.local if self.local is not None else Path.home() / ".cache" / "nightgate" / own
         path = base / key
         with self._told(key):
             path.mkdir(parents=True, exist_ok=True)
         return path
+
+    @contextlib.contextmanager
+    def opened(self, key: str) -> Iterator[Any]:
+        """Open an object for reading, piece by piece where the store is remote."""
+        with self._told(key):
+            files, path = self._remote(key)
+            with files.open(path, "rb") as file:
+                yield file
+
+    def share(self, path: Path, key: str) -> None:
+        """Copy a local file under a key, unless it stands there; a kill leaves none or the whole."""
+        if self.local is None:
+            with self._told(key):
+                files, remote = self._remote(key)
+                files.put_file(str(path), remote)
+        elif self.local / key != path:
+            self.write(key, path.read_bytes())
 
     @contextlib.contextmanager
     def local_copy(self, address: str) -> Iterator[Path]:
@@ -188,10 +213,7 @@ class Store:
         return address.removeprefix(here) if address.startswith(here) else "/".join(address.rsplit("/", 2)[1:])
 
     def _remote(self, key: str) -> "tuple[AbstractFileSystem, str]":
-        from fsspec.core import url_to_fs
-
-        files, path = url_to_fs(self.address(key))
-        return files, str(path)
+        return found_at(self.address(key))
 
     @contextlib.contextmanager
     def _told(self, key: str) -> Iterator[None]:

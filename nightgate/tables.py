@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from nightgate.datasets import GROUP, ROW, Dataset
 from nightgate.definition.model import Definition
 from nightgate.errors import DataUnusable, FileMissing
+from nightgate.store import found_at
 
 SHOWN = 5
 """Values that a message names at most."""
@@ -35,6 +37,13 @@ class Table:
     time: NDArray[np.datetime64] | None
     slices: pd.DataFrame
     infinite: int
+
+
+@lru_cache(maxsize=1)
+def read_once(dataset: Dataset, definition: str) -> tuple[Table, Definition]:
+    """Return a feature table and its definition, given in JSON; the last one is kept, since stages share it in a process."""
+    made = Definition.model_validate_json(definition)
+    return read_table(dataset, made), made
 
 
 def read_table(dataset: Dataset, definition: Definition) -> Table:
@@ -70,9 +79,7 @@ def numeric_and_categorical(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 
 def _read(uri: str, names: Sequence[str]) -> pa.Table:
-    from fsspec.core import url_to_fs
-
-    files, path = url_to_fs(uri)
+    files, path = found_at(uri)
     if not files.exists(path):
         raise FileMissing(f"{uri} is not in the store.", remedy="Run the model again to make it anew.")
     with files.open(path, "rb") as file:

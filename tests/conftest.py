@@ -5,12 +5,12 @@ import os
 import pytest
 from hypothesis import settings
 
-from tests.servers import empty_server, postgresql, prefect_api
+from tests.servers import empty_server, postgresql, prefect_api, redis
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("repeatable")
 
-__all__ = ["empty_server", "postgresql", "prefect_api"]
+__all__ = ["empty_server", "postgresql", "prefect_api", "redis"]
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +71,65 @@ def empty_server(prefect_api: str) -> Iterator[None]:
     clear()
 
 
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """Give the URL of an empty Redis."""
+    if shutil.which("redis-server") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("Redis is not installed; .ci/run installs it.")
+        pytest.skip("Redis is not installed")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="nightgate-redis-") as folder:
+        server = subprocess.Popen(["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", folder],
+                                  stdout=subprocess.DEVNULL)
+        try:
+            _listens(port, server)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+@contextlib.contextmanager
+def object_store(bucket: str) -> Iterator[str]:
+    """Run moto's server, which speaks S3, with an empty bucket, and set what clients read from the environment; give the bucket's URL."""
+    import boto3
+
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    own = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "nightgate", "AWS_SECRET_ACCESS_KEY": "s3cret",
+           "AWS_DEFAULT_REGION": "us-east-1"}
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in own.items():
+                patched.setenv(name, value)
+            _listens(port, server)
+            boto3.client("s3").create_bucket(Bucket=bucket)
+            yield f"s3://{bucket}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@contextlib.contextmanager
+def dask_cluster(folder: Path, *, workers: int, **environment: str) -> Iterator[str]:
+    """Run a Dask scheduler and workers of one thread each in a folder, as processes; give the scheduler's address."""
+    address = f"tcp://127.0.0.1:{(port := free_port())}"
+    words = [["dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
+             *[["dask_worker", address, "--no-nanny", "--no-dashboard", "--nthreads", "1", "--death-timeout", "60"]] * workers]
+    started = [subprocess.Popen([sys.executable, "-m", f"distributed.cli.{each[0]}", *each[1:]], cwd=folder,
+                                env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+               for each in words]
+    try:
+        _listens(port, started[0])
+        yield address
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as free:
@@ -80,17 +139,29 @@ def free_port() -> int:
 
 def _answered(address: str, server: "subprocess.Popen[bytes]") -> None:
     """Wait until a server answers, or fail when it has ended."""
+    def ask() -> None:
+        urllib.request.urlopen(address, timeout=1).close()
+
+    _until(ask, server)
+
+
+def _listens(port: int, server: "subprocess.Popen[bytes]") -> None:
+    """Wait until a server takes connections, or fail when it has ended."""
+    _until(lambda: socket.create_connection(("127.0.0.1", port), 1).close(), server)
+
+
+def _until(ask: Callable[[], None], server: "subprocess.Popen[bytes]") -> None:
     for _ in range(1_200):
         if server.poll() is not None:
             pytest.fail(f"the server ended with {server.returncode} before it answered")
         try:
-            urllib.request.urlopen(address, timeout=1).close()
+            ask()
         except OSError:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(0.1)
         else:
             return
-    pytest.fail(f"{address} did not answer")
+    pytest.fail("the server did not answer")
 
 
 def _binaries() -> Path | None:

@@ -62,7 +62,8 @@ def mistakes(place: Settings, host: str, port: int) -> list[str]:
     from packaging.requirements import Requirement
 
     found = []
-    for demand, *about in ((_demand_closed, host), (_demand_free, host, port), (_demand_store, place), (_demand_registry, place)):
+    for demand, *about in ((_demand_closed, host), (_demand_free, host, port), (_demand_store, place), (_demand_registry, place),
+                           (_demand_cluster, place)):
         try:
             demand(*about)
         except NightgateError as error:
@@ -123,6 +124,14 @@ def _demand_registry(place: Settings) -> None:
     from nightgate.runs import holder_of
 
     holder_of(place.registry, "up-check")
+
+
+def _demand_cluster(place: Settings) -> None:
+    if place.dask is not None:
+        from nightgate.cluster import connected
+
+        with connected(place.dask, place.root):
+            pass
 
 
 def _started(ended: contextlib.ExitStack, place: Settings, *words: str) -> "subprocess.Popen[bytes]":

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,12 +25,16 @@ from nightgate.definition.model import Definition
 from nightgate.errors import ContractBroken, DataUnusable, FileMissing
 from nightgate.releases import champion_of
 from nightgate.scoring.destinations import Destination, destination_of
-from nightgate.scoring.scorer import Scorer, load_scorer
+from nightgate.scoring.scorer import Scorer, load_answering, load_scorer
 from nightgate.settings import Settings
 from nightgate.sources import read_chunks
+from nightgate.store import Store
 
 GROUP = 131_072
 """Rows of a part: what is in memory does not grow with the table, and what a kill undoes is at most this."""
+
+GIVEN = "given.parquet"
+"""The rows to be scored, typed."""
 
 ENOUGH = 500
 """Rows from which a contract's rules on shares and figures speak of a table: as many as it was made to bear."""
@@ -63,22 +66,24 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
     scorer = load_scorer(settings, model, version)
     raw, made = (read_suite(settings.contracts_of(model) / f"{boundary}.json") for boundary in ("raw", "predictions"))
     target = destination_of(settings.root, output, window or Path(source).name)
-    folder = settings.store.folder(f"scoring/{model}/{_work(scorer, settings.root, source, target)}")
-    given = folder / "given.parquet"
+    key = f"scoring/{model}/{_work(scorer, settings.root, source, target)}"
+    folder, dask = settings.store.folder(key), dask or settings.dask
+    given, work = folder / GIVEN, Store(str(folder)) if dask is None else Store(settings.store.address(key))
     sensitive = frozenset(scorer.definition.privacy.mask)
     try:
         rows = _write_typed(scorer, _keys(scorer.definition, raw), settings.root, source, given)
         _pass(check(for_table(raw, frozenset(pq.read_schema(given).names), rows), given, boundary="raw", sensitive=sensitive),
               model, show)
-        parts = _write_parts(settings, model, version, given, folder, processes, dask)
+        work.share(given, GIVEN)
+        parts = _write_parts(replace(settings, dask=dask), model, version, work, pq.read_metadata(given).num_row_groups, processes)
         whole = folder / "scored.parquet"
-        _written((pq.ParquetFile(part, pre_buffer=False).read() for part in parts), whole)
+        _written((_read(work, part) for part in parts), whole)
         _pass(check(for_table(made, frozenset(pq.read_schema(whole).names), rows), whole, boundary="predictions"), model, show)
         target.put(whole)
     except DataUnusable:
-        shutil.rmtree(folder)  # the same rows would break the same rule
+        _forget(work, folder)  # the same rows would break the same rule
         raise
-    shutil.rmtree(folder)
+    _forget(work, folder)
     return Finished(str(target), rows, version, target.window)
 
 
@@ -134,47 +139,58 @@ def _typed(scorer: Scorer, chunk: pa.Table, keys: Mapping[str, ColumnType]) -> p
     return table
 
 
-def _write_parts(settings: Settings, model: str, version: int, given: Path, folder: Path, processes: int, dask: str | None) -> list[Path]:
-    """Score the groups of rows that are not scored yet, in other processes where there are several; return all parts in order."""
-    groups = pq.read_metadata(given).num_row_groups
-    parts = [folder / f"part-{number:06d}.parquet" for number in range(groups)]
-    waiting = [(number, part) for number, part in enumerate(parts) if not part.exists()]
-    if processes == 1 and dask is None:
-        scorer = load_scorer(settings, model, version)
-        for number, part in waiting:
-            _write_part(scorer, given, number, part)
-        return parts
-    from joblib import Parallel, delayed, parallel_config
+def _write_parts(settings: Settings, model: str, version: int, work: Store, groups: int, processes: int) -> list[str]:
+    """Score the groups of rows that are not scored yet, on a cluster or in other processes where there are any; return all parts."""
+    waiting = [number for number in range(groups) if not work.exists(_part(number))]
 
-    backend: dict[str, Any] = {"backend": "loky", "n_jobs": processes}
-    if dask is not None:
-        from distributed import Client
+    def shares(count: int) -> list[tuple[Settings, str, int, Store, list[int]]]:
+        return [(settings, model, version, work, share) for share in (waiting[start::count] for start in range(count)) if share]
 
-        client = Client(dask)
-        backend = {"backend": "dask", "client": client}
-    with parallel_config(**backend):
-        Parallel()(delayed(_score_apart)(settings, model, version, given, share) for share in _shares(waiting, max(processes, 2) * 4))
-    return parts
+    if waiting and settings.dask is not None:
+        from nightgate.cluster import connected
+
+        with connected(settings.dask, settings.root) as cluster:
+            cluster.map(_write_share, shares(cluster.workers * 4))
+    elif processes > 1:
+        from joblib import Parallel, delayed
+
+        Parallel(n_jobs=processes)(delayed(_write_share)(*share) for share in shares(processes * 4))
+    elif waiting:
+        _write_share(settings, model, version, work, waiting)
+    return [_part(number) for number in range(groups)]
 
 
-def _shares(waiting: list[tuple[int, Path]], count: int) -> list[list[tuple[int, Path]]]:
-    return [share for share in (waiting[start::count] for start in range(count)) if share]
+def _write_share(settings: Settings, model: str, version: int, work: Store, numbers: list[int]) -> None:
+    scorer = load_answering(settings, model, version)
+    for number in numbers:
+        _write_part(scorer, work, number)
 
 
-def _score_apart(settings: Settings, model: str, version: int, given: Path, share: list[tuple[int, Path]]) -> None:
-    scorer = load_scorer(settings, model, version)
-    for number, part in share:
-        _write_part(scorer, given, number, part)
-
-
-def _write_part(scorer: Scorer, given: Path, number: int, part: Path) -> None:
+def _write_part(scorer: Scorer, work: Store, number: int) -> None:
     keys = [*scorer.definition.entity, *([scorer.definition.time] if scorer.definition.time else [])]
-    with pq.ParquetFile(given, pre_buffer=False) as file:
-        rows = file.read_row_group(number)
+    rows = _read(work, GIVEN, number)
     made = scorer.answers(rows)
     columns = {name: rows[name] for name in keys} | {name: made[name] for name in made.column_names}
     version = pa.array([scorer.release.manifest.version], pa.int64()).take(pa.array([0] * len(rows), pa.int32()))
-    _written(iter([pa.table({**columns, "model_version": version})]), part)
+    file = pa.BufferOutputStream()
+    pq.write_table(_plain(pa.table({**columns, "model_version": version})), file)
+    work.write(_part(number), file.getvalue().to_pybytes())
+
+
+def _part(number: int) -> str:
+    return f"part-{number:06d}.parquet"
+
+
+def _read(work: Store, name: str, group: int | None = None) -> pa.Table:
+    """Return a file's rows, or those of one group."""
+    with work.opened(name) as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
+        return file.read() if group is None else file.read_row_group(group)
+
+
+def _forget(work: Store, folder: Path) -> None:
+    shutil.rmtree(folder)
+    if work.local is None:
+        work.remove("")
 
 
 def _written(tables: Iterator[pa.Table], path: Path) -> int:

@@ -1,7 +1,7 @@
 """A release as code asks it: rows of a table are typed, masked and answered as in training, by its compiled scorer where it has one."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,9 +146,14 @@ def frame_of(rows: Sequence[Sequence[Any]], raw: Mapping[str, str]) -> pd.DataFr
 
 def load_scorer(settings: Settings, model: str, version: int) -> Scorer:
     """Load a release after checking its hashes. Raises FileMissing, NotVerified, and StoreError for a lost masking key."""
+    scorer = load_answering(settings, model, version)
+    return replace(scorer, key=masking_key(settings, model)) if scorer.definition.privacy.mask else scorer
+
+
+def load_answering(settings: Settings, model: str, version: int) -> Scorer:
+    """Load a release to answer rows that are typed already, without the key that masks. Raises FileMissing and NotVerified."""
     pointer: Any = read_pointer(settings.store, model)
     pointed = pointer.manifest_sha256 if pointer is not None and pointer.version == version else None
     release = read_release(settings, model, version, pointed=pointed)
     definition = Definition.model_validate_json(release.manifest.definition)
-    return Scorer(release, definition, masking_key(settings, model) if definition.privacy.mask else b"",
-                  PipelineScorer.of(release) if release.manifest.falls_back else BlockScorer(release.form))
+    return Scorer(release, definition, b"", PipelineScorer.of(release) if release.manifest.falls_back else BlockScorer(release.form))

@@ -1,30 +1,22 @@
-"""Keeping trained candidates, so that a run that was killed trains only what had not finished."""
+"""Keeping trained candidates in the store, so that a run that was killed trains only what had not finished, on whatever machine."""
 
-import os
-import uuid
-from pathlib import Path
+import io
 
 import joblib
 
+from nightgate.store import Store
 from nightgate.training.tuning import Trained
 
 FILE = "trained.joblib"
 
 
-def save(trained: Trained, folder: Path) -> None:
-    """Write a candidate into its folder, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{FILE}.{uuid.uuid4().hex}"
-    try:
-        joblib.dump(trained, partial, compress=1)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(folder / FILE)
-    finally:
-        partial.unlink(missing_ok=True)
+def save(trained: Trained, store: Store, key: str) -> None:
+    """Write a candidate under its key, whole or not at all."""
+    content = io.BytesIO()
+    joblib.dump(trained, content, compress=1)
+    store.write(f"{key}/{FILE}", content.getvalue())
 
 
-def load(folder: Path) -> Trained | None:
-    """Return the candidate kept in a folder, or None."""
-    path = folder / FILE
-    return joblib.load(path) if path.exists() else None
+def load(store: Store, key: str) -> Trained | None:
+    """Return the candidate kept under a key, or None."""
+    return joblib.load(io.BytesIO(store.read(f"{key}/{FILE}"))) if store.exists(f"{key}/{FILE}") else None

@@ -10,21 +10,23 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from nightgate.definition.model import Candidate, Definition, Metric, Scalar
-from nightgate.errors import DefinitionError
+from nightgate.errors import DefinitionError, NightgateError
 from nightgate.importing import users_line
 from nightgate.prediction import said
-from nightgate.splits import Fold, Split
+from nightgate.splits import Fold, Split, folds, holdout_split
 from nightgate.tables import Table
-from nightgate.training.candidates import pipeline
+from nightgate.training.candidates import candidates_of, pipeline
 from nightgate.training.identity import model_sha256
 from nightgate.training.scores import score, signed
 
@@ -60,20 +62,34 @@ class Trained:
     model_sha256: str
 
 
-def train_candidate(name: str, candidate: Candidate, table: Table, split: Split, folds: Sequence[Fold],
-                    definition: Definition, *, threads: int) -> Trained:
-    """Tune a candidate on the folds and fit its best setting on all training rows.
+Asked = tuple[int, Mapping[str, Scalar]]
+"""The number of a fold, and a setting to fit on it."""
+
+
+class Place(Protocol):
+    """Where a candidate's settings are fitted: this process, or a cluster."""
+
+    def on_folds(self, asked: Sequence[Asked]) -> list[NDArray[np.float64]]:
+        """Fit each setting on its fold; return the predictions for the fold's other rows, in the order asked."""
+
+    def on_all(self, setting: Mapping[str, Scalar]) -> Pipeline:
+        """Fit a setting on all training rows."""
+
+
+def train_candidate(work: "Work", place: Place | None = None) -> Trained:
+    """Tune a candidate on the folds and fit its best setting on all training rows, in this process unless a place is named.
 
     Raises DefinitionError when the estimator refuses its parameters or fails.
     """
     begin = time.perf_counter()
+    name, candidate, folds, metric, place = work.name, work.candidate, work.folds, work.definition.metric, place or work
     tried = [dict(zip(candidate.search, values, strict=True)) for values in itertools.product(*candidate.search.values())]
     try:
-        scores, predictions = _race(name, candidate, tried, table, folds, definition, threads)
+        scores, predictions = _race(place, tried, work.table, folds, metric)
         whole = [number for number, each in enumerate(scores) if len(each) == len(folds)]
-        best = max(whole, key=lambda number: (_worth(definition.metric, scores[number]), -number))
-        final = _final(name, candidate, tried[best], table, split, definition)
-    except DefinitionError:
+        best = max(whole, key=lambda number: (_worth(metric, scores[number]), -number))
+        final = place.on_all(tried[best])
+    except NightgateError:
         raise
     except Exception as error:  # an estimator may raise anything
         raise DefinitionError(f"candidates.{name} failed: {users_line(error)}",
@@ -82,6 +98,52 @@ def train_candidate(name: str, candidate: Candidate, table: Table, split: Split,
                    float(np.mean(scores[best])), float(np.std(scores[best], ddof=1)),
                    np.concatenate([fold.validate for fold in folds]), np.concatenate(predictions[best]),
                    time.perf_counter() - begin, model_sha256(final))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a candidate is fitted on; as a place, it fits in this process, with so many threads."""
+
+    name: str
+    candidate: Candidate
+    table: Table
+    split: Split
+    folds: Sequence[Fold]
+    definition: Definition
+    threads: int
+
+    @classmethod
+    def of(cls, name: str, table: Table, definition: Definition, *, threads: int) -> "Work":
+        """Return the work on a candidate. Raises DataUnusable when a part of a split is too small or lacks a class."""
+        split = holdout_split(table, definition)
+        return cls(name, candidates_of(definition)[name], table, split, folds(table, split, definition), definition, threads)
+
+    def on_folds(self, asked: Sequence[Asked]) -> list[NDArray[np.float64]]:
+        return [prediction for number, group in itertools.groupby(asked, key=itemgetter(0))
+                for prediction in self._on_fold(self.folds[number], [setting for _, setting in group])]
+
+    def _on_fold(self, fold: Fold, tried: Sequence[Mapping[str, Scalar]]) -> list[NDArray[np.float64]]:
+        """Fit settings on one fold; what prepares the columns is fitted once for all of them."""
+        at_once = min(self.threads, len(tried))
+        threads = max(self.threads // at_once, 1)
+        train, validate = self.table.frame.iloc[fold.train], self.table.frame.iloc[fold.validate]
+        made = [self._pipeline(setting, train, threads) for setting in tried]
+        prepare, target = made[0].steps[0][1], self.table.target[fold.train]
+        if prepare != "passthrough":
+            train = prepare.fit_transform(train, target)
+            validate = prepare.transform(validate)
+        work = (delayed(_fitted)(each.steps[1][1], train, target, validate, self.definition, threads) for each in made)
+        return list(Parallel(n_jobs=at_once, prefer="threads")(work))
+
+    def on_all(self, setting: Mapping[str, Scalar]) -> Pipeline:
+        rows = self.table.frame.iloc[self.split.train]
+        final = self._pipeline(setting, rows, FINAL_THREADS)
+        with _openmp(FINAL_THREADS), threadpool_limits(FINAL_THREADS):
+            final.fit(rows, self.table.target[self.split.train])
+        return final
+
+    def _pipeline(self, setting: Mapping[str, Scalar], rows: pd.DataFrame, threads: int) -> Pipeline:
+        return pipeline(self.name, self.candidate, self.definition.task, setting, rows, seed=self.definition.training.seed, threads=threads)
 
 
 def choose(trained: Sequence[Trained], definition: Definition) -> Trained:
@@ -112,36 +174,22 @@ def choose_threshold(trained: Trained, table: Table, definition: Definition) -> 
     return float(np.clip((steps[place] + below) / 2, 1e-6, 1 - 1e-6))
 
 
-def _race(name: str, candidate: Candidate, tried: Sequence[Mapping[str, Scalar]], table: Table, folds: Sequence[Fold],
-          definition: Definition, threads: int) -> tuple[list[list[float]], list[list[NDArray[np.float64]]]]:
+def _race(place: Place, tried: Sequence[Mapping[str, Scalar]], table: Table, folds: Sequence[Fold], metric: Metric
+          ) -> tuple[list[list[float]], list[list[NDArray[np.float64]]]]:
     """Return scores and predictions of every setting for the folds that it reached."""
     scores: list[list[float]] = [[] for _ in tried]
     predictions: list[list[NDArray[np.float64]]] = [[] for _ in tried]
-    going = list(range(len(tried)))
-    for fold in folds:
-        for number, prediction in zip(going, _fold(name, candidate, [tried[each] for each in going], table, fold, definition,
-                                                    threads), strict=True):
-            scores[number].append(score(definition.metric, table.target[fold.validate], prediction))
+    going, begun = list(range(len(tried))), 0
+    for last, fold in enumerate(folds):
+        if len(fold.train) < RACING_ROWS and fold is not folds[-1]:
+            continue  # nobody falls behind here: it goes with the next one
+        asked = list(itertools.product(range(begun, last + 1), going))
+        for (each, number), prediction in zip(asked, place.on_folds([(each, tried[number]) for each, number in asked]), strict=True):
+            scores[number].append(score(metric, table.target[folds[each].validate], prediction))
             predictions[number].append(prediction)
-        if len(fold.train) >= RACING_ROWS:
-            going.sort(key=lambda number: -_worth(definition.metric, scores[number]))
-            going = going[: (len(going) + 1) // 2]
+        going.sort(key=lambda number: -_worth(metric, scores[number]))
+        going, begun = going[: (len(going) + 1) // 2], last + 1
     return scores, predictions
-
-
-def _fold(name: str, candidate: Candidate, tried: Sequence[Mapping[str, Scalar]], table: Table, fold: Fold,
-          definition: Definition, threads: int) -> list[NDArray[np.float64]]:
-    """Fit and score settings on one fold; what prepares the columns is fitted once for all of them."""
-    at_once = min(threads, len(tried))
-    train, validate = table.frame.iloc[fold.train], table.frame.iloc[fold.validate]
-    made = [pipeline(name, candidate, definition.task, settings, train, seed=definition.training.seed,
-                     threads=max(threads // at_once, 1)) for settings in tried]
-    prepare, target = made[0].steps[0][1], table.target[fold.train]
-    if prepare != "passthrough":
-        train = prepare.fit_transform(train, target)
-        validate = prepare.transform(validate)
-    work = (delayed(_fitted)(each.steps[1][1], train, target, validate, definition, max(threads // at_once, 1)) for each in made)
-    return list(Parallel(n_jobs=at_once, prefer="threads")(work))
 
 
 def _fitted(estimator: Any, train: Any, target: NDArray[Any], validate: Any, definition: Definition, threads: int
@@ -158,15 +206,6 @@ def _worth(metric: Metric, scores: Sequence[float]) -> float:
     return float(f"{signed(metric, float(np.mean(scores))):.9g}")
 
 
-def _final(name: str, candidate: Candidate, settings: Mapping[str, Scalar], table: Table, split: Split,
-           definition: Definition) -> Pipeline:
-    rows = table.frame.iloc[split.train]
-    final = pipeline(name, candidate, definition.task, settings, rows, seed=definition.training.seed, threads=FINAL_THREADS)
-    with _openmp(FINAL_THREADS), threadpool_limits(FINAL_THREADS):
-        final.fit(rows, table.target[split.train])
-    return final
-
-
 @contextmanager
 def _openmp(threads: int) -> Iterator[None]:
     """Make scikit-learn use as many threads where there are fewer cores: it does so only when this variable is set."""
@@ -178,4 +217,3 @@ def _openmp(threads: int) -> Iterator[None]:
         del os.environ["OMP_NUM_THREADS"]
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before
-

@@ -7,11 +7,12 @@ import pytest
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Crashed, Running, Scheduled
+from prefect.states import Cancelled, Crashed, Running, Scheduled
 
 from flows.deploying import write
 from flows.mending import mend
 from flows.runner import Runner
+from nightgate.processes import mark
 from nightgate.records import history
 from nightgate.runs import lease
 from nightgate.settings import Settings
@@ -70,6 +71,22 @@ def test_a_run_that_holds_its_model_lives(place: Settings) -> None:
         assert mend(client, place, silent=timedelta(hours=1)) == []
         client.set_flow_run_state(run.id, Running(), force=True)
         assert mend(client, place, silent=AT_ONCE) == [run.name]
+
+
+def test_what_ran_by_a_runner_of_this_machine_died_with_it(place: Settings) -> None:
+    """Of another machine's nothing is known, and of a runner that lives nothing is wrong."""
+    machine, process, since = mark().rsplit("|", 2)
+    with get_client(sync_client=True) as client:
+        deployment = write(place).ids["retraining/mended"]
+        runs = [begun(client, deployment) for _ in range(3)]
+        for run, runner in zip(runs, (mark(), f"another|{process}|{since}", f"{machine}|{process}|1"), strict=True):
+            client.update_flow_run(run.id, infrastructure_pid=runner)
+
+        found = mend(client, place, deployments={deployment})
+        for run in runs[:2]:
+            client.set_flow_run_state(run.id, Cancelled(), force=True)
+
+    assert found == [runs[2].name]
 
 
 def test_the_runner_runs_what_is_due_and_tells_of_what_was_killed(place: Settings) -> None:

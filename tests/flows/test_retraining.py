@@ -23,6 +23,7 @@ from nightgate.releases import champion_of
 from nightgate.runs import holder_of, lease
 from nightgate.settings import Settings
 from tests.projects import SMALL, edit_contract, people, project
+from tests.servers import dask_cluster
 
 SMALLER = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "income", "max_value": 40}}
 
@@ -68,6 +69,17 @@ def artifact_keys(prefix: str) -> set[str]:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_=f"{prefix}-%")), limit=100)
     return {str(artifact.key) for artifact in found}
+
+
+def test_candidates_are_trained_at_once_on_a_cluster_and_come_out_the_same(place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dask_cluster(place.root, workers=1) as address:
+        monkeypatch.setenv("NIGHTGATE_COMPUTE_DASK", address)
+        there = retrain()
+    monkeypatch.delenv("NIGHTGATE_COMPUTE_DASK")
+    here = retrain()
+
+    assert (there["verdict"], here["verdict"]) == ("promoted", "kept")
+    assert there["model_sha256"] == here["model_sha256"]
 
 
 def test_first_run_is_promoted_and_second_is_kept(place: Settings) -> None:

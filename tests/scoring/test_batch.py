@@ -16,6 +16,7 @@ from nightgate.scoring import batch
 from nightgate.scoring.batch import score
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
+from nightgate.store import Store
 from tests.projects import SMALL, people, project, run_plainly
 
 KINDS = """
@@ -126,12 +127,12 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place: Settings, tmp_path: P
     scored: list[int] = []
     really = batch._write_part
 
-    def killed_at_the_second(scorer: Any, given: Path, number: int, part: Path) -> None:
+    def killed_at_the_second(scorer: Any, work: Store, number: int) -> None:
         if number == 1 and not scored.count(-1):
             scored.append(-1)
             raise KeyboardInterrupt
         scored.append(number)
-        really(scorer, given, number, part)
+        really(scorer, work, number)
 
     monkeypatch.setattr(batch, "_write_part", killed_at_the_second)
     for error in (KeyboardInterrupt, None):

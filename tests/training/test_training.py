@@ -18,13 +18,14 @@ from nightgate.definition.model import Candidate, Definition
 from nightgate.errors import DataUnusable, DefinitionError
 from nightgate.prediction import predict
 from nightgate.splits import folds, holdout_split
+from nightgate.store import Store
 from nightgate.tables import Table, read_table
 from nightgate.training import tuning
 from nightgate.training.candidates import BASELINE, candidates_of
 from nightgate.training.identity import model_sha256
 from nightgate.training.saving import load, save
 from nightgate.training.signatures import unknown_parameters
-from nightgate.training.tuning import Trained, choose, choose_threshold, train_candidate
+from nightgate.training.tuning import Trained, Work, choose, choose_threshold, train_candidate
 
 LOGISTIC = Candidate(estimator="logistic", search={"C": [0.1, 1.0]})
 FOREST = Candidate(estimator="forest", parameters={"n_estimators": 10})
@@ -66,7 +67,7 @@ def table(tmp_path: Path) -> Table:
 def trained(table: Table, candidate: Candidate, definition: Definition | None = None, threads: int = 1) -> Trained:
     definition = definition or defined()
     split = holdout_split(table, definition)
-    return train_candidate("one", candidate, table, split, folds(table, split, definition), definition, threads=threads)
+    return train_candidate(Work("one", candidate, table, split, folds(table, split, definition), definition, threads))
 
 
 def test_a_table_is_read_as_features_target_and_identities(table: Table) -> None:
@@ -216,14 +217,15 @@ def test_what_an_estimator_refuses_is_told(candidate: Candidate, told: str, tabl
 
 def test_a_finished_candidate_is_kept(table: Table, tmp_path: Path) -> None:
     one = trained(table, LOGISTIC)
-    assert load(tmp_path) is None
+    store = Store(str(tmp_path))
+    assert load(store, "one") is None
 
-    save(one, tmp_path)
+    save(one, store, "one")
 
-    kept = load(tmp_path)
+    kept = load(store, "one")
     assert kept is not None and model_sha256(kept.pipeline) == one.model_sha256
     assert np.array_equal(kept.out_of_fold, one.out_of_fold)
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["trained.joblib"]
 
 
 def test_parameters_are_known_without_the_library_once_they_were_asked_for(tmp_path: Path) -> None:
