@@ -30,6 +30,8 @@ SPELT = {"BIGINT": r"[ \t]*[+-]?[0-9]+[ \t]*", "UBIGINT": r"[ \t]*\+?[0-9]+[ \t]
          "BOOLEAN": "True|TRUE|true|False|FALSE|false"}
 """How the values of a type are written, the narrowest type first."""
 
+ALONE = "Write it in UTF-8, with quotes around values that hold the separator; or as Parquet."
+
 EXACT = 2**53
 """Whole numbers up to it are floats without a loss."""
 
@@ -46,6 +48,8 @@ def as_texts(path: Path, made: Path) -> None:
                 table = pa.table(columns, names=names)
                 writer = writer or pq.ParquetWriter(str(made), table.schema, compression="lz4")
                 writer.write_table(table)
+        except DataUnusable as error:  # a definition may say how its file is written; of a file alone nothing is said
+            raise DataUnusable(error.message, remedy=ALONE if "[source]" in error.remedy else error.remedy) from None
         finally:
             if writer is not None:
                 writer.close()

@@ -172,8 +172,8 @@ def _write_part(scorer: Scorer, work: Store, number: int) -> None:
     made = scorer.answers(rows)
     columns = {name: rows[name] for name in keys} | {name: made[name] for name in made.column_names}
     version = pa.array([scorer.release.manifest.version], pa.int64()).take(pa.array([0] * len(rows), pa.int32()))
-    file = pa.BufferOutputStream()
-    pq.write_table(_plain(pa.table({**columns, "model_version": version})), file)
+    table, file = pa.table({**columns, "model_version": version}), pa.BufferOutputStream()
+    pq.write_table(table.cast(_decoded(table.schema)), file)
     work.write(_part(number), file.getvalue().to_pybytes())
 
 

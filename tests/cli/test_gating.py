@@ -76,6 +76,15 @@ def test_a_file_that_cannot_be_checked_stops_no_other(capsys: pytest.CaptureFixt
     assert len(value["files"]) == 2
 
 
+def test_a_file_alone_is_told_no_definition(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("torn.csv").write_text("customer,income\na,1\nb,2,3\n")
+    Path("wide.csv").write_bytes("customer,income\nä,1\n".encode("cp1252"))
+
+    told = shown(capsys, "gate", "suite.json", "torn.csv", "wide.csv")
+
+    assert "torn.csv: 1 row with another number of values" in told and "UTF-8" in told and "[source]" not in told
+
+
 def test_columns_of_a_csv_file_are_named_as_pandas_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     Path("odd.csv").write_text("a,a,,b\n1,2,3,x\n")
     write([("expect_table_columns_to_match_ordered_list", {"column_list": [*pd.read_csv("odd.csv").columns]})])
