@@ -208,7 +208,9 @@ class _Reader:
         token = self.token(node)
         if token.kind == "text":
             return literal(re.sub(r"\\(.)", r"\1", token.text[1:-1]))
-        if token.kind == "number" or (token.kind == "word" and token.text.lower() in ("true", "false")):
+        if token.kind == "number":
+            return token.text
+        if token.kind == "word" and token.text.lower() in ("true", "false"):
             return token.text.upper()
         raise self.lost(node.col_offset)
 

@@ -5,6 +5,7 @@ kind gets past this file. Reading needs neither Great Expectations nor DuckDB.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -104,7 +105,7 @@ def parse_suite(value: Any, *, place: str, content: bytes = b"") -> Suite:
         mistakes += [f"expectations[{number}]{where}: {what}" for where, what in found]
         if not found:
             checks.append(_check(each, f"{PLACE}{number}]"))
-    mistakes += _clashes(checks)
+    mistakes += [*_clashes(checks), *_contradictions(checks)]
     if mistakes:
         raise _refused(place, mistakes)
     own = (value.get("meta") or {}).get("nightgate") or {}
@@ -166,6 +167,40 @@ def _clashes(checks: list[Check]) -> Iterator[str]:
     for names in spellings.values():
         if len(names) > 1:
             yield f"columns {', '.join(f'`{name}`' for name in sorted(names))} differ by case only"
+
+
+def _contradictions(checks: list[Check]) -> Iterator[str]:
+    """Yield rules that no column can keep together: ranges apart from each other, sets without a common value, a set outside a range."""
+    told: dict[str, list[Check]] = {}
+    for check in checks:
+        if check.condition is None and check.type in CONFINING and isinstance(check.arguments.get("value_set", []), list):
+            told.setdefault(check.arguments["column"], []).append(check)
+    for column, several in told.items():
+        for first, second in itertools.combinations(several, 2):
+            if first.mostly + second.mostly > 1 and _apart(first, second):
+                yield f"{second.place}: contradicts {first.place}: no value of `{column}` can keep both"
+
+
+CONFINING = ("expect_column_values_to_be_between", "expect_column_values_to_be_in_set")
+
+
+def _apart(first: Check, second: Check) -> bool:
+    """Whether no value is allowed by both; what cannot be compared is not said to be apart."""
+    try:
+        if "value_set" in first.arguments and "value_set" in second.arguments:
+            return not {*first.arguments["value_set"]} & {*second.arguments["value_set"]}
+        if "value_set" in first.arguments or "value_set" in second.arguments:
+            values, bounds = (first, second) if "value_set" in first.arguments else (second, first)
+            return not any(_within(value, bounds.arguments) for value in values.arguments["value_set"])
+        lower = [check.arguments["min_value"] for check in (first, second) if "min_value" in check.arguments]
+        upper = [check.arguments["max_value"] for check in (first, second) if "max_value" in check.arguments]
+        return bool(lower and upper) and max(lower) > min(upper)
+    except TypeError:
+        return False
+
+
+def _within(value: Any, bounds: Mapping[str, Any]) -> bool:
+    return bool(bounds.get("min_value", value) <= value <= bounds.get("max_value", value))
 
 
 def _whole(value: Any) -> Any:

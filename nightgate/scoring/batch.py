@@ -140,7 +140,9 @@ def _write_parts(settings: Settings, model: str, version: int, given: Path, fold
     parts = [folder / f"part-{number:06d}.parquet" for number in range(groups)]
     waiting = [(number, part) for number, part in enumerate(parts) if not part.exists()]
     if processes == 1 and dask is None:
-        _score_share(settings, model, version, given, waiting)
+        scorer = load_scorer(settings, model, version)
+        for number, part in waiting:
+            _write_part(scorer, given, number, part)
         return parts
     from joblib import Parallel, delayed, parallel_config
 
@@ -150,14 +152,16 @@ def _write_parts(settings: Settings, model: str, version: int, given: Path, fold
 
         client = Client(dask)
         backend = {"backend": "dask", "client": client}
-    count = max(processes, 2) * 4
     with parallel_config(**backend):
-        Parallel()(delayed(_score_share)(settings, model, version, given, waiting[start::count])
-                   for start in range(min(count, len(waiting))))
+        Parallel()(delayed(_score_apart)(settings, model, version, given, share) for share in _shares(waiting, max(processes, 2) * 4))
     return parts
 
 
-def _score_share(settings: Settings, model: str, version: int, given: Path, share: list[tuple[int, Path]]) -> None:
+def _shares(waiting: list[tuple[int, Path]], count: int) -> list[list[tuple[int, Path]]]:
+    return [share for share in (waiting[start::count] for start in range(count)) if share]
+
+
+def _score_apart(settings: Settings, model: str, version: int, given: Path, share: list[tuple[int, Path]]) -> None:
     scorer = load_scorer(settings, model, version)
     for number, part in share:
         _write_part(scorer, given, number, part)
@@ -178,8 +182,7 @@ def _written(tables: Iterator[pa.Table], path: Path) -> int:
     writer, rows, partial = None, 0, path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         for table in tables:
-            plain = [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in table.schema]
-            writer = writer or pq.ParquetWriter(partial, pa.schema(plain))  # Parquet has dictionaries of its own
+            writer = writer or pq.ParquetWriter(partial, _decoded(table.schema))
             writer.write_table(table.cast(writer.schema), row_group_size=GROUP)
             rows += table.num_rows
         if writer is not None:
@@ -190,6 +193,11 @@ def _written(tables: Iterator[pa.Table], path: Path) -> int:
             writer.close()
         partial.unlink(missing_ok=True)
     return rows
+
+
+def _decoded(schema: pa.Schema) -> pa.Schema:
+    """Return a schema with plain texts: Parquet has dictionaries of its own."""
+    return pa.schema([field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in schema])
 
 
 def _pass(result: GateResult, model: str, show: Shown) -> None:

@@ -50,6 +50,26 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert "expectations[0]" in told and "expectations[2]" in told and "expectations[1]" not in told
 
 
+BETWEEN, AMONG = "expect_column_values_to_be_between", "expect_column_values_to_be_in_set"
+
+
+@pytest.mark.parametrize(("first", "second", "refused"), [
+    (check(BETWEEN, column="b", min_value=5), check(BETWEEN, column="b", max_value=3), True),
+    (check(BETWEEN, column="b", min_value=5), check(BETWEEN, column="b", max_value=5), False),
+    (check(BETWEEN, column="b", min_value=5), check(BETWEEN, column="c", max_value=3), False),
+    (check(BETWEEN, column="b", min_value=5, mostly=0.5), check(BETWEEN, column="b", max_value=3, mostly=0.5), False),
+    (check(BETWEEN, column="b", min_value=5), check(BETWEEN, column="b", max_value=3, row_condition="c == 1"), False),
+    (check(AMONG, column="b", value_set=[1, 2]), check(BETWEEN, column="b", max_value=0), True),
+    (check(AMONG, column="b", value_set=[1, 2]), check(AMONG, column="b", value_set=[2, 3]), False),
+    (check(AMONG, column="b", value_set=["x"]), check(AMONG, column="b", value_set=["y"]), True),
+    (check(AMONG, column="b", value_set=["x"]), check(BETWEEN, column="b", max_value=0), False)])
+def test_rules_that_nothing_can_keep_together_are_refused(first: Any, second: Any, refused: bool) -> None:
+    if refused:
+        assert "contradicts expectations[0]: no value of `b`" in mistakes(first, second)
+    else:
+        assert len(parse_suite({"name": "s", "expectations": [first, second]}, place="s").checks) == 2
+
+
 def test_repeated_rules_and_names_that_differ_by_case_are_refused() -> None:
     assert "repeats expectations[0]" in mistakes(GOOD, GOOD)
     assert "differ by case only" in mistakes(GOOD, check("expect_column_to_exist", column="A"))
