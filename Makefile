@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check bench lock fixture clean
 .DEFAULT_GOAL := run
 
 $(READY): requirements.lock pyproject.toml
@@ -29,8 +29,16 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks
 
+LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+
 lock:
-	uv pip compile --generate-hashes --no-emit-index-url --no-header --group dev --python-version 3.11 pyproject.toml -o requirements.lock
+	$(LOCK) --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --no-annotate -c requirements.lock --group serving -o deployments/serving.lock
+	$(LOCK) --no-annotate -c requirements.lock --extra postgresql --extra s3 --extra redis --extra dask pyproject.toml -o deployments/worker.lock
+	$(LOCK) --no-annotate --group mlflow -o deployments/mlflow.lock
+
+fixture: $(READY)
+	@$(BIN)/python -m tests.fixtures.making
 
 clean:
 	rm -rf $(VENV) .nightgate

@@ -1,12 +1,14 @@
 """Serving beside an echo on the same server and beside peers, each in an environment of its own: processor time and latency a request.
 
-The same pipeline everywhere: 20 numeric and 10 categorical columns, histogram gradient boosting with 200 trees. One client asks
-one request after the other; the processor time is that of the server's process and its children. Medians of rounds.
+The same pipeline everywhere: 20 numeric and 10 categorical columns, histogram gradient boosting with 200 trees. The
+processor time is that of the server's process and its children while a client asks over 16 connections at once; latency is that of one
+connection alone. Medians of rounds.
 `NIGHTGATE_LONG=1` also scores 10 million rows, beside mlflow's pyfunc on a tenth of them.
 """
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import joblib
 import numpy as np
@@ -34,6 +37,7 @@ from nightgate.settings import Settings
 HERE = Path(__file__).parent
 PEERS = Path(os.environ.get("NIGHTGATE_PEERS", Path.home() / ".cache/nightgate/peers"))
 PINNED = ("scikit-learn==1.9.1", "pandas", "uvicorn", "uvloop", "httptools")
+CONNECTIONS = 16
 WANTED = {"onnx": ("onnxruntime", "skl2onnx", "protobuf<7", "fastapi<0.151"), "mlflow": ("mlflow",), "bentoml": ("bentoml",)}
 NUMBERS, WORDS = [f"n{place}" for place in range(20)], [f"w{place}" for place in range(10)]
 BOOSTING = """
@@ -96,27 +100,43 @@ def _peers(place: Settings, folder: Path, row: object, many: object, one: Cost, 
 
 
 def _asked(port: int, process: psutil.Process, path: str, value: object, rounds: int, count: int) -> Cost:
-    body, headers = json.dumps(value).encode(), {"content-type": "application/json"}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    """Ask `count` times a round: for processor time over several connections at once, as a busy service is asked, for latency over one."""
+    body = json.dumps(value).encode()
+    headers = ("host: 127.0.0.1", "content-type: application/json", f"content-length: {len(body)}")
+    request = "\r\n".join((f"POST {path} HTTP/1.1", *headers, "", "")).encode() + body
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(CONNECTIONS)]
+        files = [stack.enter_context(connection.makefile("rb")) for connection in connections]
 
-    def ask() -> float:
-        begin = time.perf_counter()
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{path}: {answer.status} {content[:300]!r}")
-        return time.perf_counter() - begin
+        def ask(several: int) -> float:
+            begin = time.perf_counter()
+            for connection in connections[:several]:
+                connection.sendall(request)
+            for file in files[:several]:
+                _answer(file, path)
+            return time.perf_counter() - begin
 
-    for _ in range(max(count // 10, 5)):
-        ask()
-    spent, latencies = [], list[float]()
-    for _ in range(rounds):
-        before = _spent(process)
-        latencies += [ask() for _ in range(count)]
-        spent.append((_spent(process) - before) / count)
+        for _ in range(max(count // 10 // CONNECTIONS, 5)):
+            ask(CONNECTIONS)
+        spent, latencies = [], list[float]()
+        for _ in range(rounds):
+            before = _spent(process)
+            for _ in range(count // CONNECTIONS):
+                ask(CONNECTIONS)
+            spent.append((_spent(process) - before) / (count // CONNECTIONS * CONNECTIONS))
+            latencies += [ask(1) for _ in range(count // CONNECTIONS)]
     memory = max(each.memory_full_info().uss for each in (process, *process.children(recursive=True)))
     return Cost(statistics.median(spent), statistics.median(latencies), memory)
+
+
+def _answer(file: IO[bytes], path: str) -> None:
+    status, length = file.readline(), 0
+    while (line := file.readline().lower()) != b"\r\n":
+        if line.startswith(b"content-length:"):
+            length = int(line.partition(b":")[2])
+    content = file.read(length)
+    if b" 200 " not in status:
+        raise RuntimeError(f"{path}: {status!r} {content[:300]!r}")
 
 
 def _spent(process: psutil.Process) -> float:
@@ -152,11 +172,11 @@ def _batch(place: Settings, folder: Path) -> list[Claim]:
 
     from benchmarks.processes import spent
 
-    block = pa.Table.from_pandas(_rows(1_000_000, seed=5), preserve_index=False)
-    with pq.ParquetWriter(folder / "large.parquet", block.schema) as writer:
-        for _ in range(10):
+    blocks = (pa.Table.from_pandas(_rows(1_000_000, seed=seed), preserve_index=False) for seed in range(5, 15))
+    pq.write_table(tenth := next(blocks), folder / "tenth.parquet", row_group_size=131_072)
+    with pq.ParquetWriter(folder / "large.parquet", tenth.schema) as writer:
+        for block in itertools.chain([tenth], blocks):
             writer.write_table(block, row_group_size=131_072)
-    pq.write_table(block, folder / "tenth.parquet", row_group_size=131_072)
     ours = spent([sys.executable, "-m", "nightgate", "score", "credit", "--input", str(folder / "large.parquet"), "--output",
                   str(folder / "scored.parquet")], folder=place.root)
     claims = [Claim("GiB while 10 million rows are scored", ours.peak / 2**30, 1.0),

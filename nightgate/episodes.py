@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
+from nightgate import layouts
 from nightgate.drift.policy import TableDrift
-from nightgate.errors import FileMissing
 from nightgate.store import Store
 
 CLEAN = 3
 """Clean nights in a row that close an alarm."""
+
+LAYOUT = 1
 
 COOL_DOWN = timedelta(days=7)
 """Time after monitoring has asked for a retraining in which it asks for no other."""
@@ -34,7 +36,7 @@ class Watched:
     opened: bool = False
     asks: bool = False
     report: str | None = None
-    layout: int = 1
+    layout: int = LAYOUT
 
     @property
     def decided(self) -> bool:
@@ -83,10 +85,11 @@ def report_key(model: str, as_of: str) -> str:
 
 
 def _read(store: Store, model: str, name: str) -> Watched:
-    try:
-        return Watched(**store.read_json(f"{_folder(model)}/{name}.json"))
-    except TypeError:
-        raise FileMissing(f"The night {name} of {model} was written by another version.", remedy="Remove its file.") from None
+    value = store.read_json(f"{_folder(model)}/{name}.json")
+    what = f"The night of monitoring {name} of {model}"
+    with layouts.told(what):
+        layouts.demand(what, value["layout"], LAYOUT, older="Remove its file; the nights after it stand by themselves.")
+        return Watched(**value)
 
 
 def _folder(model: str) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from nightgate import episodes
 from nightgate.definition.loading import model_names
+from nightgate.episodes import Watched
 from nightgate.records import RunRecord, history
 from nightgate.releases import champion_of
 from nightgate.runs import holder_of
@@ -25,6 +27,12 @@ HELP = {
     "nightgate_last_run_rows": "Rows of the last run's snapshot.",
     "nightgate_gate_checks_failed": "Checks that failed at the last run's gates.",
     "nightgate_gate_rows_quarantined": "Rows that the last run's gates set aside.",
+    "nightgate_drift_night_timestamp_seconds": "The date of the last monitored night.",
+    "nightgate_drift_rows": "Rows that the last monitored window had.",
+    "nightgate_drift_distance": "Distance of a column to what training saw, in the last monitored window.",
+    "nightgate_drift_limit": "Distance beyond which that column raises an alarm.",
+    "nightgate_drift_alarm": "1 while a column raises an alarm.",
+    "nightgate_performance": "The model's metric: promised at training, estimated without labels, realised with labels.",
 }
 
 
@@ -49,6 +57,8 @@ def _of_model(settings: Settings, model: str) -> Iterator[tuple[str, dict[str, s
         yield "nightgate_champion_age_seconds", {}, (datetime.now(UTC) - datetime.fromisoformat(serving.started)).total_seconds()
     if records and records[-1].finished:
         yield from _of_last(records[-1])
+    if nights := episodes.read(settings.store, model):
+        yield from _of_night(nights[-1])
 
 
 def _of_last(last: RunRecord) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -64,3 +74,16 @@ def _of_last(last: RunRecord) -> Iterator[tuple[str, dict[str, str], float]]:
     for gate in last.gates:
         yield "nightgate_gate_checks_failed", {"boundary": gate.boundary}, gate.failed
         yield "nightgate_gate_rows_quarantined", {"boundary": gate.boundary}, gate.quarantined
+
+
+def _of_night(last: Watched) -> Iterator[tuple[str, dict[str, str], float]]:
+    yield "nightgate_drift_night_timestamp_seconds", {}, datetime.fromisoformat(last.as_of).replace(tzinfo=UTC).timestamp()
+    yield "nightgate_drift_rows", {}, last.rows
+    for column, found in last.columns.items():
+        for name in ("distance", "limit"):
+            yield f"nightgate_drift_{name}", {"column": column}, found[name]
+        yield "nightgate_drift_alarm", {"column": column}, float(found["verdict"] == "alarm")
+    for name in ("promised", "estimated", "realised"):
+        if (told := last.performance.get(name)) is not None:
+            value = told if isinstance(told, int | float) else told["value"]
+            yield "nightgate_performance", {"metric": last.performance["metric"], "kind": name}, value

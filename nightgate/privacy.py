@@ -64,14 +64,10 @@ def masking_key(settings: Settings, model: str) -> bytes:
     the nights before would no longer match, so it is never replaced silently.
     """
     try:
-        with keyfiles.locked(settings.keys):
-            keys = _keys(settings.keys)
-            known = _remembered(settings, model)
-            if model not in keys:
-                if known is not None:
-                    raise _lost(settings, model, "is gone from")
-                keys[model] = secrets.token_hex(32)
-                keyfiles.write(settings.keys, dict(sorted(keys.items())))
+        keys = _keys(settings.keys)  # replaced whole, so that it is read without a lock: a service may only read it
+        if model not in keys:
+            keys = _with_key(settings, model)
+        known = _remembered(settings, model)
     except OSError as error:
         raise StoreError(f"The key file {settings.keys} cannot be used: {error.strerror}.",
                          remedy="Set NIGHTGATE_KEYS to a file that this user can read and write.") from None
@@ -81,6 +77,18 @@ def masking_key(settings: Settings, model: str) -> bytes:
     elif known != found:
         raise _lost(settings, model, "is another one in")
     return bytes.fromhex(keys[model])
+
+
+def _with_key(settings: Settings, model: str) -> dict[str, str]:
+    """Return the keys with one for a model, made if nobody has made it meanwhile."""
+    with keyfiles.locked(settings.keys):
+        keys = _keys(settings.keys)
+        if model not in keys:
+            if _remembered(settings, model) is not None:
+                raise _lost(settings, model, "is gone from")
+            keys[model] = secrets.token_hex(32)
+            keyfiles.write(settings.keys, dict(sorted(keys.items())))
+    return keys
 
 
 def fingerprint(key: bytes) -> str:

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from nightgate import layouts
 from nightgate.datasets import Dataset
 from nightgate.errors import FileMissing, StoreError, UsageError
 from nightgate.store import Store
 
 KEPT_BY = {"raw": "collect", "features": "engineer"}
 """Boundaries whose data a run keeps, and the stage whose note names them."""
+
+LAYOUT = 1
 
 Verdict = Literal["promoted", "kept", "stopped", "waiting", "rejected", "rolled_back", "failed"]
 
@@ -88,7 +91,7 @@ class RunRecord:
     finished: str = ""
     resumed: bool = False
     error: Mapping[str, Any] | None = None
-    layout: int = 1
+    layout: int = LAYOUT
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -178,7 +181,11 @@ def read_record(store: Store, model: str, which: str | int | None = None) -> Run
 
 
 def _read(store: Store, model: str, number: int) -> RunRecord:
-    return RunRecord.from_json(store.read_json(f"{run_key(model, number)}/record.json"))
+    value = store.read_json(f"{run_key(model, number)}/record.json")
+    what = f"The record of run {number} of {model}"
+    with layouts.told(what):
+        layouts.demand(what, value["layout"], LAYOUT, older=f"`nightgate run {model} --as-of DATE` makes a new one.")
+        return RunRecord.from_json(value)
 
 
 def _shown(numbers: list[int]) -> str:

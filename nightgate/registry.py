@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightgate.addresses import shown
 from nightgate.errors import StoreError
 from nightgate.keyfiles import locked
 from nightgate.releases import read_pointer
@@ -185,8 +186,8 @@ def _client(settings: Settings) -> Iterator["MlflowClient"]:
     except (MlflowException, SQLAlchemyError) as error:
         reason = str(error).strip().splitlines()[0].replace(uri, "the registry")
         raise StoreError(f"MLflow's registry cannot be used: {reason}",
-                         remedy="Check NIGHTGATE_REGISTRY or MLFLOW_TRACKING_URI; for a store of another version see "
-                                "`mlflow db upgrade`, or install the MLflow that wrote it.") from None
+                         remedy="Check NIGHTGATE_REGISTRY or MLFLOW_TRACKING_URI. Tables of an older MLflow are brought up to date by "
+                                f"`mlflow db upgrade {shown(uri)}`, after a copy; those of a newer one need that one.") from None
 
 
 @contextlib.contextmanager

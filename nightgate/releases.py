@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nightgate import layouts
 from nightgate.errors import FileMissing, NotVerified
 from nightgate.records import numbered
 from nightgate.scoring.form import Form, read
@@ -33,6 +34,9 @@ TOLERANCE = 1e-9
 
 LAYOUT = 2
 
+ADDED = ("keys",)
+"""Fields of a manifest that came later: they count when they hold something, so that older releases keep their hash."""
+
 PIPELINE = "pipeline.skops"
 DOOR = "door.json"
 PROBED = "probes.json"
@@ -41,9 +45,9 @@ ROWS = "training_rows.npy"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a release is made of. `files` maps names to SHA-256; `raw` names the columns it needs of a
-    snapshot, with their types; `falls_back` says why it has no compiled scorer, where it has none; `trusted` are the types,
-    beside scikit-learn's own, that its pipeline is made of."""
+    """What a release is made of. `files` maps names to SHA-256; `raw` names the columns it needs of a snapshot, with their types,
+    `keys` those of the entity that it does not need; `falls_back` says why it has no compiled scorer, where it has none; `trusted`
+    are the types, beside scikit-learn's own, that its pipeline is made of."""
 
     model: str
     version: int
@@ -64,6 +68,7 @@ class Manifest:
     metrics: dict[str, dict[str, float]]
     falls_back: str = ""
     trusted: list[str] = field(default_factory=list)
+    keys: "dict[str, ColumnType]" = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     layout: int = LAYOUT
@@ -75,7 +80,8 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        value = {name: each for name, each in asdict(self).items() if each or name not in ADDED}
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -197,14 +203,14 @@ def _changed(model: str, version: int, what: str) -> NotVerified:
 def read_manifest(store: Store, model: str, version: int) -> Manifest:
     try:
         value = store.read_json(f"{release_key(model, version)}/manifest.json")
-        if value.get("layout") == LAYOUT:
-            return Manifest(**value)
-        raise NotVerified(f"The manifest of release {version} of {model} is of another layout.",
-                          remedy=f"`nightgate run {model}` makes a release that this Nightgate reads.")
     except FileMissing:
         known = ", ".join(map(str, versions(store, model))) or "none"
         raise FileMissing(f"{model} has no release {version}; there are: {known}.",
                           remedy=f"`nightgate history {model}` lists its runs.") from None
+    what = f"The manifest of release {version} of {model}"
+    with layouts.told(what):
+        layouts.demand(what, value["layout"], LAYOUT, older=f"`nightgate run {model}` makes a release that it reads.")
+        return Manifest(**value)
 
 
 def verify(settings: Settings, model: str, version: int, *, pointed: str | None = None) -> None:
@@ -252,7 +258,8 @@ def versions(store: Store, model: str) -> list[int]:
 def read_pointer(store: Store, model: str) -> Pointer | None:
     """Return what serves, or None before the first promotion."""
     try:
-        return Pointer(**store.read_json(f"releases/{model}/champion.json"))
+        with layouts.told(f"The pointer to the champion of {model}"):
+            return Pointer(**store.read_json(f"releases/{model}/champion.json"))
     except FileMissing:
         return None
 

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 
+from nightgate import layouts
 from nightgate.errors import ModelBusy, StoreError
 from nightgate.processes import is_gone, mark
 
@@ -194,9 +195,8 @@ def _open(engine: sa.Engine) -> None:
         version = connection.execute(sa.select(_layout.c.version)).scalar()
         if version is None:
             connection.execute(sa.insert(_layout).values(version=LAYOUT))
-    if version is not None and version > LAYOUT:
-        raise StoreError(f"The registry has layout {version}; this Nightgate knows layouts up to {LAYOUT}.",
-                         remedy="Install the Nightgate that wrote it, or a newer one.")
+    if version is not None:
+        layouts.demand("The registry", version, LAYOUT, older="No release wrote it: put back the copy of a backup.")
 
 
 @contextlib.contextmanager

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from nightgate import decisions, features, leakage, monitoring, registry, releases, runs, snapshots
 from nightgate.contracts.suites import read_suite
-from nightgate.datasets import Column, Dataset
+from nightgate.datasets import Column, ColumnType, Dataset
 from nightgate.decisions import Comparison, Decision
 from nightgate.drift.performance import promise
 from nightgate.errors import DataUnusable, FileMissing, LeakFound, ModelBusy
@@ -129,8 +130,9 @@ def evaluate(night: Night, snapshot: Dataset, dataset: Dataset, names: Sequence[
         threshold = choose_threshold(best, table, night.definition)
         every = Dataset.from_json(night.notes()["engineer"]["dataset"])
         rival, unscored = rival_of(night.settings, night.definition, snapshot, table, every)
-        result = evaluate_holdout(night.definition, table, split, challenger=best.pipeline,
-                                  baseline=trained[BASELINE].pipeline, threshold=threshold, rival=rival, unscored=unscored)
+        with threadpool_limits(1, "blas"):  # the products of a bootstrap are small: one thread is as fast, and waits for no other
+            result = evaluate_holdout(night.definition, table, split, challenger=best.pipeline,
+                                      baseline=trained[BASELINE].pipeline, threshold=threshold, rival=rival, unscored=unscored)
         best_figure = (result.metrics["challenger"] or {})[night.definition.metric]
         notes.update(chosen=best.name, metrics=result.metrics, model_sha256=best.model_sha256,
                      evaluation={**result.as_json(), "classes": table.classes},
@@ -183,11 +185,12 @@ def release(night: Night, dataset: Dataset, evaluated: Evaluated) -> str:
         split = holdout_split(table, night.definition)
         best = _trained(night, evaluated.chosen)
         notes_before = night.notes()
+        columns: dict[str, ColumnType] = {each["name"]: each["type"] for each in notes_before["collect"]["dataset"]["columns"]}
         manifest = releases.Manifest(
             model=night.run.model, version=night.run.run, task=night.definition.task, model_sha256=best.model_sha256, files={},
             inputs={str(name): str(kind) for name, kind in table.frame.dtypes.items()}, classes=list(table.classes),
-            raw={each["name"]: each["type"] for each in notes_before["collect"]["dataset"]["columns"]
-                 if each["name"] not in night.definition.not_inputs},
+            raw={name: kind for name, kind in columns.items() if name not in night.definition.not_inputs},
+            keys={name: columns[name] for name in night.definition.entity if name in night.definition.not_inputs},
             threshold=evaluated.threshold if night.definition.task == "binary" else None,
             dataset=notes_before["collect"]["dataset"]["sha256"], features=dataset.sha256,
             contracts={name.removeprefix("gate-"): note["gate"]["sha256"] for name, note in notes_before.items()

@@ -191,7 +191,7 @@ class Store:
     @contextlib.contextmanager
     def local_copy(self, address: str) -> Iterator[Path]:
         """Give a local path to read an address of this store from; a remote one is copied for the time being."""
-        key = address.removeprefix(self.url.rstrip("/") + "/")
+        key = self._key(address)
         if self.local is not None:
             path = self.local / key
             if not path.exists():
@@ -206,6 +206,11 @@ class Store:
             yield copy
         finally:
             copy.unlink(missing_ok=True)
+
+    def _key(self, address: str) -> str:
+        """Return the key of an address; one from before the store was moved names its content by the last two parts."""
+        here = f"{self.url.rstrip('/')}/"
+        return address.removeprefix(here) if address.startswith(here) else "/".join(address.rsplit("/", 2)[1:])
 
     def _remote(self, key: str) -> "tuple[AbstractFileSystem, str]":
         return found_at(self.address(key))

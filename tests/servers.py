@@ -53,7 +53,7 @@ def prefect_api() -> Iterator[str]:
                 yield address
         finally:
             server.terminate()
-            server.wait(30)
+            server.wait(120)  # it ends within seconds where the processors are free
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from nightgate.episodes import Watched, placed, read, write
-from nightgate.errors import FileMissing
+from nightgate.errors import StoreError
 from nightgate.store import Store
 
 
@@ -43,5 +43,5 @@ def test_nights_come_back_in_order(tmp_path: object) -> None:
     assert read(store, "credit") == nights(".!.")
 
     store.write_json("monitoring/credit/2026-01-09.json", {"model": "credit"})
-    with pytest.raises(FileMissing, match="another version"):
+    with pytest.raises(StoreError, match="not as this Nightgate writes it"):
         read(store, "credit")

@@ -19,6 +19,7 @@ from nightgate.gauges import HELP, metrics
 from nightgate.records import history, read_record, write_record
 from nightgate.releases import champion_of, point, read_pointer
 from nightgate.settings import Settings
+from nightgate.watching import look
 from tests.commands import said, shown
 from tests.projects import copied, edit_contract, people, project, run_plainly
 
@@ -208,6 +209,16 @@ def test_gauges_are_what_prometheus_reads(place: Settings) -> None:
     assert kinds <= set(HELP) and f'nightgate_champion_version{{model="credit"}} {champion_of(place, "credit")}' in samples
     assert 'nightgate_last_run_rows{model="credit"} 600' in samples
     assert all(len(line.split()) == 2 and float(line.split()[1]) >= 0 for line in samples)
+
+
+def test_gauges_tell_the_last_monitored_window(place: Settings) -> None:
+    night = look(place, "credit").night
+
+    samples = metrics(place).splitlines()
+
+    assert f'nightgate_drift_distance{{model="credit",column="income"}} {night.columns["income"]["distance"]:.15g}' in samples
+    assert 'nightgate_drift_alarm{model="credit",column="income"} 0' in samples
+    assert any(line.startswith('nightgate_performance{model="credit",metric="auc",kind="promised"} 0.') for line in samples)
 
 
 def test_a_run_knows_what_it_cost(place: Settings) -> None:

@@ -82,6 +82,14 @@ def test_the_key_file_is_made_for_its_owner_only_and_stays(tmp_path: Path) -> No
     assert masking_key(project(tmp_path), "churn") != first
 
 
+def test_a_key_that_is_there_is_read_without_writing_beside_it(tmp_path: Path) -> None:
+    place = project(tmp_path)
+    place.keys.write_text(json.dumps({"credit": "ab" * 32}))
+
+    assert masking_key(place, "credit") == b"\xab" * 32
+    assert [path.name for path in tmp_path.glob("keys*")] == ["keys.json"]
+
+
 def test_many_processes_make_one_key(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         keys = pool.starmap(masking_key, [(project(tmp_path), "credit")] * 9)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nightgate.errors import NotVerified
+from nightgate import layouts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,13 +68,11 @@ def written(form: Form) -> dict[str, bytes]:
 
 
 def read(files: dict[str, bytes]) -> Form:
-    """Return the scorer of its files; nothing in them can run. Raises NotVerified for another layout."""
+    """Return the scorer of its files; nothing in them can run. Raises StoreError for another layout."""
     import numpy as np
 
     value = json.loads(files["scorer.json"])
-    if value.get("layout") != LAYOUT:
-        raise NotVerified(f"The scorer has layout {value.get('layout')}, this Nightgate reads {LAYOUT}.",
-                          remedy="Serve it with the Nightgate that wrote it, or run the model again.")
+    layouts.demand("The scorer", value.get("layout"), LAYOUT, older="Run the model again: the next release has one that it reads.")
     with np.load(io.BytesIO(files["scorer.npz"]), allow_pickle=False) as arrays:
         return Form(**value, arrays={name: arrays[name] for name in arrays.files})
 

@@ -19,7 +19,7 @@ from nightgate.predictionlog import FOLDER, Segment
 from nightgate.serving import protocols
 from nightgate.serving.access import ADMIN, Access, Key
 from nightgate.serving.description import PAGE, openapi
-from nightgate.serving.door import RefusedError, Row
+from nightgate.serving.door import RefusedError, Row, parsed
 from nightgate.serving.following import Following
 from nightgate.serving.live import Live
 from nightgate.serving.messages import DESCRIBED, Receive, Send, body_of, described, refusal, secret_of, send_answer
@@ -113,7 +113,7 @@ class Service:
             answer = await self._answered(live, role, live.door.rows(body) if len(body) < 100_000 else
                                           await asyncio.to_thread(live.door.rows, body))
             rows = len(answer.rows)
-            sent = body.replace(b"\n", b" ") if not live.masked else json.dumps({"rows": live.door.sent(answer.rows)}).encode()
+            sent = body.replace(b"\n", b" ") if not live.masked else json.dumps({"rows": live.door.logged(parsed(body))}).encode()
             self._log(answer, consumer, sent)
             code, content = 200, f'{live.head}{answer.request}","predictions":[{answer.written}]}}'.encode()
         except RefusedError as refused:
@@ -122,7 +122,7 @@ class Service:
                          time.perf_counter() - begin)
         await send_answer(send, code, content)
         if code == 200 and live is not None and (shadow := self.following.shadow(model)) is not None:
-            self._shadow(shadow, consumer, answer)
+            self._shadow(shadow, consumer, answer, sent)
 
     def _allowed(self, headers: Mapping[bytes, bytes], model: str) -> Key:
         found = self.access.allows(secret_of(headers), model, now=time.time(), clock=time.monotonic())
@@ -155,7 +155,7 @@ class Service:
         begin = (f'{{"at":{time.time()!r},"request":"{answer.request}","version":{live.version},"role":"{answer.role}",'
                  f'"consumer":{json.dumps(consumer)},"sent":').encode()
         try:
-            segment.append(live.version, live.raw, [begin, sent, f',"answers":[{answer.written}]}}\n'.encode()])
+            segment.append(live.version, live.logged, [begin, sent, f',"answers":[{answer.written}]}}\n'.encode()])
         except OSError as error:
             self.metrics.counts["log_failures",] += 1
             if not self.log_broken:
@@ -164,19 +164,18 @@ class Service:
             raise RefusedError(["the answer cannot be written down; nothing is answered until it can"], 503) from None
         self.log_broken = ""
 
-    def _shadow(self, live: Live, consumer: str, answered: _Answer) -> None:
+    def _shadow(self, live: Live, consumer: str, answered: _Answer, sent: bytes) -> None:
         """Let the version on trial answer the same rows, for the log alone."""
-        task = asyncio.create_task(self._shadowed(live, consumer, answered))
+        task = asyncio.create_task(self._shadowed(live, consumer, answered, sent))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _shadowed(self, live: Live, consumer: str, answered: _Answer) -> None:
-        sent = answered.live.door.sent(answered.rows)
+    async def _shadowed(self, live: Live, consumer: str, answered: _Answer, sent: bytes) -> None:
         if answered.live.raw != live.raw or live.masked:  # it wants other columns, or makes tokens of its own
             return
         with contextlib.suppress(RefusedError):
             made = await self._answered(live, "shadow", answered.rows)
-            self._log(replace(made, request=answered.request), consumer, json.dumps({"rows": sent}).encode())
+            self._log(replace(made, request=answered.request), consumer, sent)
 
     async def _other(self, path: str, scope: Any, receive: Receive) -> tuple[int, bytes, bytes]:
         """Answer everything but Nightgate's own predictions: status, body, content type where it is not JSON."""
@@ -248,7 +247,8 @@ class Service:
             else:
                 plain_rows, named = protocols.inference_rows(body, live.raw, described=described(headers))
             answer = await self._answered(live, role, await asyncio.to_thread(live.door.checked, plain_rows))
-            self._log(answer, key.consumer, json.dumps({"rows": live.door.sent(answer.rows)}).encode())
+            sent = json.dumps({"rows": live.door.logged(plain_rows)}).encode()
+            self._log(answer, key.consumer, sent)
         except RefusedError as refused:
             self.metrics.add(model, live.version, key.consumer, refused.code, 0, time.perf_counter() - begin)
             raise
@@ -257,5 +257,5 @@ class Service:
             protocols.inference_answer(model, live.version, named or answer.request, answers)
         self.metrics.add(model, live.version, key.consumer, 200, len(answer.rows), time.perf_counter() - begin)
         if (shadow := self.following.shadow(model)) is not None:
-            self._shadow(shadow, key.consumer, answer)
+            self._shadow(shadow, key.consumer, answer, sent)
         return 200, json.dumps(value).encode(), b""

@@ -41,7 +41,9 @@ def _row(live: Live) -> dict[str, Any]:
     for rule in live.rules["kept"]:
         if len(rule["columns"]) == 1:
             _narrow(fields[rule["columns"][0]], rule, live.raw[rule["columns"][0]])
-    return {"type": "object", "required": list(fields), "additionalProperties": False, "properties": fields}
+    keys = {name: {**_TYPES[kind], "description": "What the row is about: not needed, kept in the log, where labels find it."}
+            for name, kind in live.manifest.keys.items()}
+    return {"type": "object", "required": list(fields), "additionalProperties": False, "properties": {**fields, **keys}}
 
 
 def _narrow(field: dict[str, Any], rule: Mapping[str, Any], kind: str) -> None:

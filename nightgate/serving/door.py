@@ -45,16 +45,19 @@ class _DoubtError(Exception):
 
 
 class Door:
-    """What a request to one release must be. `key` makes the tokens of masked columns."""
+    """What a request to one release must be. `keys` may be named, too: what a row is about, for the log. `key` makes the tokens of
+    masked columns."""
 
     def __init__(self, raw: Mapping[str, str], *, rules: Sequence[Mapping[str, Any]], missing: Sequence[str], mask: Sequence[str],
-                 zone: str, key: bytes) -> None:
+                 zone: str, key: bytes, keys: Mapping[str, str] | None = None) -> None:
         self.raw, self.rules, self.missing, self.mask = dict(raw), rules, frozenset(missing), frozenset(mask)
+        self.keys = dict(keys or {})
         self.zone, self.key = ZoneInfo(zone), key
         self.names = {name: place for place, name in enumerate(raw)}
         self.tests = [_test(rule, self.names, raw) for rule in rules]
-        fields = [(f"c{place}", _SENT[kind] | None) for place, kind in enumerate(raw.values())]
-        rename = dict(zip((field for field, _ in fields), raw, strict=True))
+        fields: list[Any] = [(f"c{place}", _SENT[kind] | None) for place, kind in enumerate(raw.values())]
+        fields += [(f"k{place}", _SENT[kind] | msgspec.UnsetType | None, msgspec.UNSET) for place, kind in enumerate(self.keys.values())]
+        rename = dict(zip((field[0] for field in fields), (*raw, *self.keys), strict=True))
         one = msgspec.defstruct("Row", fields, rename=rename, forbid_unknown_fields=True)
         many = msgspec.defstruct("Rows", [("rows", list[one])], forbid_unknown_fields=True)  # type: ignore[valid-type]
         self._one: Callable[[bytes], Any] = msgspec.json.Decoder(one).decode
@@ -88,7 +91,8 @@ class Door:
 
     def _writing(self) -> Callable[[Any], tuple[Row, int]]:
         """Write the function that types a decoded row and asks the rules; it also counts the colons of its texts."""
-        space: dict[str, Any] = {"missing": self.missing, "moment": self._moment, "token": self._token, "Doubt": _DoubtError}
+        space: dict[str, Any] = {"missing": self.missing, "moment": self._moment, "token": self._token, "Doubt": _DoubtError,
+                                 "UNSET": msgspec.UNSET}
         lines, texts = ["def typed(s):"], []
         for place, kind in enumerate(self.raw.values()):
             value = f"v{place}"
@@ -108,6 +112,7 @@ class Door:
                 lines += [f"    if {value} is not None and not -{2**63} <= {value} < {2**63}: raise Doubt"]
             elif kind == "number":
                 lines += [f"    if {value} is not None and not -{LARGEST_EXACT}.0 <= {value} <= {LARGEST_EXACT}.0: raise Doubt"]
+        lines += self._of_keys()
         for number, (expression, constants) in enumerate(self.tests):
             space |= {f"r{number}_{key}": constant for key, constant in constants.items()}
             lines.append(f"    if not ({expression.replace('@', f'r{number}_')}): raise Doubt")
@@ -115,6 +120,19 @@ class Door:
         exec(compile("\n".join(lines), "<door>", "exec"), space)  # written here, of places and names of our own
         made: Callable[[Any], tuple[Row, int]] = space["typed"]
         return made
+
+    def _of_keys(self) -> list[str]:
+        """Write the lines that look at what a row is about, where it says so."""
+        lines = []
+        for place, (name, kind) in enumerate(self.keys.items()):
+            lines += [f"    k = s.k{place}", "    if k is not UNSET:", f"        colons += {1 + name.count(':')}"]
+            if kind in ("text", "date"):
+                lines += ["        if k is not None: colons += k.count(chr58)"]
+            if kind == "date":
+                lines += ["        if k is not None: moment(k)"]
+            if kind in ("integer", "number"):
+                lines += [f"        if k is not None and not -{LARGEST_EXACT} <= k <= {LARGEST_EXACT}: raise Doubt"]
+        return lines
 
     def checked(self, rows: Sequence[Any]) -> list[Row]:
         """Return typed rows of plain objects. Raises RefusedError with every mistake of every row."""
@@ -134,7 +152,9 @@ class Door:
     def _looked_at(self, row: Any) -> tuple[Row, list[str]]:
         if not isinstance(row, dict):
             return (), [": no object"]
-        mistakes = [f".{plain(str(name))[:60]}: unknown field" for name in sorted(row.keys() - self.raw.keys())]
+        mistakes = [f".{plain(str(name))[:60]}: unknown field" for name in sorted(row.keys() - self.raw.keys() - self.keys.keys())]
+        mistakes += [f".{name}: {told}" for name, kind in self.keys.items()
+                     if name in row and (told := self._value(name, kind, row[name])[1])]
         values: list[Any] = []
         wrong: set[str] = set()
         for name, kind in self.raw.items():
@@ -180,10 +200,10 @@ class Door:
     def _token(self, text: str) -> str:
         return hmac.digest(self.key, text.encode(), "sha256").hex()[:TOKEN_CHARACTERS]
 
-    def sent(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """Return typed rows as plain objects, masked columns as tokens: what may be written down."""
-        return [{name: value.isoformat() if isinstance(value, datetime) else value for name, value in zip(self.raw, row, strict=True)}
-                for row in rows]
+    def logged(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return rows as they were sent, masked columns as tokens: what may be written down."""
+        return [{name: self._token(value.strip()) if name in self.mask and isinstance(value, str) and value.strip() not in self.missing
+                 else value for name, value in row.items()} for row in rows]
 
 
 def parsed(body: bytes) -> list[Any]:

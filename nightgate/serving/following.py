@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nightgate import layouts
 from nightgate.errors import FileMissing, NightgateError, UsageError
 from nightgate.releases import read_manifest, read_pointer, versions
 from nightgate.serving.live import Live, load
@@ -32,7 +33,8 @@ class Trial:
 
 def read_trial(store: Store, model: str) -> Trial | None:
     try:
-        return Trial(**store.read_json(f"releases/{model}/trial.json"))
+        with layouts.told(f"The trial of {model}"):
+            return Trial(**store.read_json(f"releases/{model}/trial.json"))
     except FileMissing:
         return None
 

@@ -37,7 +37,7 @@ class Live:
 
     def __init__(self, manifest: Manifest, door: Door, scorer: Any, form: Form | None, rules: dict[str, Any]) -> None:
         self.manifest, self.door, self.rules = manifest, door, rules
-        self.model, self.version, self.raw = manifest.model, manifest.version, manifest.raw
+        self.model, self.version, self.raw, self.logged = manifest.model, manifest.version, manifest.raw, {**manifest.raw, **manifest.keys}
         self.compiled = form is not None
         self._row, self._form = scorer, form
         self._blocks: Any = None
@@ -92,9 +92,9 @@ def load(settings: Settings, model: str, version: int, *, pointed: str, allow_co
     release = read_release(settings, model, version, only=only, pointed=pointed)
     rules = json.loads(release.contents[DOOR])
     definition = json.loads(manifest.definition)
-    mask = [name for name in definition["privacy"]["mask"] if name in manifest.raw]
+    mask = [name for name in definition["privacy"]["mask"] if name in manifest.raw or name in manifest.keys]
     door = Door(manifest.raw, rules=rules["kept"], missing=["", *definition["source"]["missing"]], mask=mask,
-                zone=definition["schedule"]["timezone"], key=masking_key(settings, model) if mask else b"")
+                zone=definition["schedule"]["timezone"], key=masking_key(settings, model) if mask else b"", keys=manifest.keys)
     if not manifest.falls_back:
         form = release.form
         row = row_scorer(form)

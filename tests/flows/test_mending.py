@@ -7,7 +7,7 @@ import pytest
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelled, Running, Scheduled
+from prefect.states import Cancelled, Crashed, Running, Scheduled
 
 from flows.deploying import write
 from flows.mending import mend
@@ -53,6 +53,14 @@ def test_a_dead_run_is_started_again_once(place: Settings) -> None:
     assert (first, second, third) == ([run.name], [], [again[0].name])
     assert all(state is not None and state.is_crashed() for state in states)
     assert len(again) == 1 and not last, "it was started a third time"
+
+
+def test_a_run_that_was_terminated_and_said_so_is_started_again_once_too(place: Settings) -> None:
+    with get_client(sync_client=True) as client:
+        run = begun(client, write(place).ids["retraining/mended"])
+        client.set_flow_run_state(run.id, Crashed(message="Execution was aborted by a termination signal."), force=True)
+
+        assert [mend(client, place), mend(client, place)] == [[run.name], []]
 
 
 def test_a_run_that_holds_its_model_lives(place: Settings) -> None:

@@ -8,13 +8,15 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightgate.monitoring import monitor
 from nightgate.predictionlog import Segment, compact, predictions, segments_of
 from nightgate.settings import Settings
-from tests.projects import people, project, run_plainly
+from tests.projects import SMALL, people, project, run_plainly
 from tests.projects import settings_of as place_of
 from tests.services import Client, process, running
 
@@ -142,3 +144,30 @@ def test_a_full_disk_stops_the_answers_loudly_until_there_is_room(place: Setting
     assert {answer["request_id"] for status, answer in answers + after if status == 200} <= found
 
 
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_a_request_is_about_stands_in_the_log_and_its_label_is_found(tmp_path: Path, masked: bool) -> None:
+    frame = people(1_500).assign(id=[f"P:{number}" for number in range(1_500)], on=pd.date_range("2026-01-01", periods=1_500, freq="h"))
+    place = project(tmp_path, frame, entity=("id",), time="on", extra=SMALL + ('\n[privacy]\nmask = ["id"]\n' if masked else ""))
+    path = place.contracts_of("credit") / "raw.json"
+    suite = json.loads(path.read_text())
+    path.write_text(json.dumps({**suite, "expectations": [each for each in suite["expectations"] if "regex" not in each["kwargs"]]}))
+    assert run_plainly(place) is not None
+    asked = people(400, seed=5).assign(on=pd.date_range("2026-06-01", periods=400, freq="min"))
+
+    with running(place) as (client, _):
+        rows = [{"income": row.income, "age": row.age, "city": row.city, "on": str(row.on), "id": f"N:{number}"}
+                for number, row in enumerate(asked.itertuples())]
+        assert client.post(rows[0])[0] == client.post({"rows": rows[1:]})[0] == client.post({"dataframe_records": rows[:1]}, "/invocations")[0] == 200
+        assert client.post({name: value for name, value in rows[0].items() if name != "id"})[0] == 200
+        code, told = client.post({**rows[0], "id": 7})
+        properties = client.get("/openapi.json")[1]["paths"]["/models/credit/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]["anyOf"][0]
+    known = predictions(place, "credit", **WHENEVER)["id"].to_pylist()
+    pd.concat([frame, asked.assign(id=[f"N:{number}" for number in range(400)])]).to_csv(tmp_path / "data.csv", index=False)
+    performance = monitor(place, "credit").performance
+
+    assert code == 422 and told["error"]["mistakes"] == ["rows[0].id: found an integer, needed text"]
+    assert "id" in properties["properties"] and "id" not in properties["required"]
+    assert len(known) == 402 and known.count(None) == 1 and any(str(each).startswith("N:") for each in known) is not masked
+    assert performance is not None and performance.labelled >= 400 and performance.realised is not None
