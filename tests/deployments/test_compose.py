@@ -27,11 +27,11 @@ def databases(postgresql: str) -> Iterator[dict[str, str]]:
     """Give what replaces the names that only the containers' network knows, with the two databases of compose.yaml."""
     url = make_url(postgresql)
     with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.execute(text("CREATE DATABASE prefect"))
-        connection.execute(text("CREATE DATABASE nightgate"))
+        connection.execute(text("CREATE DATABASE composed_prefect"))
+        connection.execute(text("CREATE DATABASE composed_nightgate"))
         connection.execute(text("CREATE ROLE nightgate SUPERUSER LOGIN PASSWORD 'p4ss/word'"))
-    yield {"postgres/": f"127.0.0.1:{url.port}/", "//server:4200": f"//127.0.0.1:{PORT}", "127.0.0.1:4200": f"127.0.0.1:{PORT}",
-           "0.0.0.0": "127.0.0.1"}
+    yield {"postgres/nightgate": f"127.0.0.1:{url.port}/composed_nightgate", "//server:4200": f"//127.0.0.1:{PORT}",
+           "127.0.0.1:4200": f"127.0.0.1:{PORT}", "0.0.0.0": "127.0.0.1"}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,9 @@ def services(databases: dict[str, str], postgresql: str) -> dict[str, Any]:
     for name, here in databases.items():
         told = told.replace(name, here)
     found: dict[str, Any] = json.loads(told)["services"]
-    found["server"]["environment"] |= {"PREFECT_SERVER_DATABASE_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(PORT),
-                                       "PREFECT_SERVER_DATABASE_PORT": str(make_url(postgresql).port)}
+    found["server"]["environment"] |= {
+        "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1", "PREFECT_SERVER_DATABASE_PORT": str(make_url(postgresql).port),
+        "PREFECT_SERVER_DATABASE_NAME": "composed_prefect", "PREFECT_SERVER_API_PORT": str(PORT)}
     return found
 
 
