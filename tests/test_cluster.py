@@ -29,7 +29,7 @@ class Patient(DecisionTreeClassifier):
     def fit(self, X, y, sample_weight=None):
         folder = Path(os.environ["PATIENT"])
         (folder / str(os.getpid())).touch()
-        for _ in range(6_000):
+        for _ in range(60_000):
             if (folder / "go").exists():
                 return super().fit(X, y)
             time.sleep(0.01)
@@ -68,27 +68,27 @@ def address(place: Settings) -> Iterator[str]:
         yield scheduler
 
 
-def kill_the_first(patient: Path, killed: list[int]) -> None:
+def kill_the_first(patient: Path, killed: list[int], over: threading.Event) -> None:
     """Kill the process that fits first, and let the others go on."""
-    try:
-        for _ in range(6_000):
-            if numbers := [int(path.name) for path in patient.iterdir()]:
-                os.kill(numbers[0], signal.SIGKILL)
-                killed.append(numbers[0])
-                return
-            threading.Event().wait(0.01)
-    finally:
-        (patient / "go").touch()
+    while not killed and not over.wait(0.01):
+        killed += [int(path.name) for path in patient.iterdir()][:1]
+    for process in killed:
+        os.kill(process, signal.SIGKILL)
+    (patient / "go").touch()
 
 
 def test_a_night_on_a_cluster_makes_the_same_model_though_a_worker_is_killed(
         place: Settings, address: str, patient: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(place.root)
     killed: list[int] = []
-    killer = threading.Thread(target=kill_the_first, args=(patient, killed))
+    over = threading.Event()
+    killer = threading.Thread(target=kill_the_first, args=(patient, killed, over))
     killer.start()
-    there = run_plainly(replace(place, dask=address))
-    killer.join()
+    try:
+        there = run_plainly(replace(place, dask=address))
+    finally:
+        over.set()
+        killer.join()
     here = run_plainly(place)
 
     assert killed and killed != [os.getpid()]
