@@ -17,7 +17,6 @@ from nightgate.datasets import Column, Dataset
 from nightgate.definition.model import Definition
 from nightgate.settings import Settings
 from nightgate.snapshots import collect
-from nightgate.store import sha256_of
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ def halved(each: DataSet, data: Path, folder: Path) -> Halves:
     order = np.random.default_rng(0).permutation(whole.num_rows)
     half = whole.num_rows // 2
     pq.write_table(whole.take(np.sort(order[:half])), folder / "half.parquet")
-    first = Dataset(str(folder / "half.parquet"), sha256_of(folder / "half.parquet"), half, dataset.columns)
+    first = Dataset(*settings.store.put_file(folder / "half.parquet", folder="halves", suffix=".parquet"), half, dataset.columns)
     table = features.engineer(definition, settings, first)
     return Halves(definition, settings, dataset.columns, as_of,
-                  parse_suite(infer_raw(folder / "half.parquet", definition, dataset.columns, as_of=as_of), place="raw"),
+                  parse_suite(infer_raw(Path(first.uri), definition, dataset.columns, as_of=as_of), place="raw"),
                   parse_suite(infer_features(Path(table.uri), definition, table.columns), place="features"),
                   whole.take(np.sort(order[:half])), whole.take(np.sort(order[half:])))

@@ -67,7 +67,7 @@ def infer_raw(path: Path, definition: Definition, columns: Sequence[Column], *, 
         elif len(definition.entity) > 1 or definition.time is not None:  # its values may repeat
             found += _not_constant(column, _counts(table[column.name].drop_null()), limits)
         if column.name == definition.time:
-            found += freshness(column.name, table[column.name], as_of)
+            found += freshness(column.name, table[column.name], as_of, nightly=definition.gates.nightly)
     plain = [column for column in used if column.name not in (*definition.entity, definition.target)]
     totals = [*sums(table, plain)]
     found += [*(each for each in pairs(table, plain) if not _follows(each, totals)), *totals, *determined(table, plain, limits)]

@@ -122,20 +122,29 @@ def test_a_number_may_determine_a_text(tmp_path: Path) -> None:
     assert broken.results[0].sentence.startswith("`code` and `name` are one of the pairs 1 one, 2 two, 3 three")
 
 
-NIGHT = date(2026, 3, 1)
+NIGHT, NIGHTLY = date(2026, 3, 1), 1 / 91
 TIMES = [datetime(2026, 1, 1) + timedelta(hours=3 * number) for number in range(59 * 8)]
 
 
 def test_a_stale_copy_is_stopped_and_fresh_data_are_not(tmp_path: Path) -> None:
     frame = pd.DataFrame({"at": pd.array(TIMES, dtype="datetime64[us]")})
-    rules = [*freshness("at", pa.chunked_array([pa.array(TIMES, pa.timestamp("us"))]), NIGHT)]
+    rules = [*freshness("at", pa.chunked_array([pa.array(TIMES, pa.timestamp("us"))]), NIGHT, nightly=NIGHTLY)]
 
     assert gated(tmp_path, frame, *rules, now=datetime(2026, 3, 1)).success
     assert not gated(tmp_path, frame, *rules, now=datetime(2026, 3, 2)).success
 
 
+def test_a_day_without_rows_that_came_once_in_years_does_not_hide_a_stale_copy(tmp_path: Path) -> None:
+    days = [datetime(2024, 3, 1) + timedelta(days=number) for number in range(730) if number != 300]
+    early = [datetime(1970, 1, 1), *days * 2]  # a clock was wrong once
+
+    (rule,) = freshness("at", pa.chunked_array([pa.array(early, pa.timestamp("us"))]), NIGHT, nightly=NIGHTLY)
+
+    assert rule["kwargs"]["min_value"] == {"$PARAMETER": "now() - timedelta(hours=31)"}
+
+
 def test_of_an_archive_freshness_is_not_asked() -> None:
-    assert [*freshness("at", pa.chunked_array([pa.array(TIMES, pa.timestamp("us"))]), date(2026, 6, 1))] == []
+    assert [*freshness("at", pa.chunked_array([pa.array(TIMES, pa.timestamp("us"))]), date(2026, 6, 1), nightly=NIGHTLY)] == []
 
 
 def test_the_order_of_a_total_and_its_parts_is_not_told_twice(tmp_path: Path) -> None:
