@@ -12,7 +12,6 @@ from benchmarks.real_data import SETS, DataSet, data_folder
 from nightgate import features
 from nightgate.contracts.gate import check
 from nightgate.datasets import Dataset
-from nightgate.store import sha256_of
 
 NIGHTS = 200
 
@@ -40,9 +39,10 @@ def _passes(halves: Halves, rows: pa.Table, folder: Path) -> bool:
     """Return whether rows pass the raw contract, and what is made of them that of the features."""
     path, now = folder / "night.parquet", halves.now(rows)
     pq.write_table(rows, path)
-    if not check(halves.raw, path, boundary="raw", now=now).success:
+    night = Dataset(*halves.settings.store.put_file(path, folder="nights", suffix=".parquet"), len(rows), halves.columns)
+    if not check(halves.raw, Path(night.uri), boundary="raw", now=now).success:
         return False
-    table = features.engineer(halves.definition, halves.settings, Dataset(str(path), sha256_of(path), len(rows), halves.columns))
+    table = features.engineer(halves.definition, halves.settings, night)
     return check(halves.engineered, Path(table.uri), boundary="features", now=now).success
 
 
