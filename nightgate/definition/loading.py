@@ -102,8 +102,9 @@ def contradictions(definition: Definition) -> list[Mistake]:
     found = [*_of_task(definition), *_of_columns(definition)]
     if definition.window.days is not None and definition.time is None:
         found.append(Mistake("window.days", "no event time", "a model with `time`", "Name the column of event time."))
-    if definition.source.query is not None and "://" not in definition.source.data:
-        found.append(Mistake("source.query", f"a query beside `{definition.source.data}`", "an SQLAlchemy URL in data"))
+    data = definition.source.data
+    if definition.source.query is not None and not ("://" in data or data.startswith("${")):  # the run sees what that is
+        found.append(Mistake("source.query", f"a query beside `{data}`", "an SQLAlchemy URL in data"))
     if holds_secret(definition.source.data):
         found.append(Mistake("source.data", f"`{shown(definition.source.data)}`, with a secret in it",
                              "one that is left to the environment", "Write it as `${NAME}` and set NAME where the run starts."))

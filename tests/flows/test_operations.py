@@ -28,6 +28,11 @@ def until(process: "subprocess.Popen[str]", ready: Any) -> Any:
     raise AssertionError(f"it ended with {process.returncode} or never came")
 
 
+def asked(api: str, path: str, body: Any = None) -> Any:
+    """Return what a route of a server's API answers, to POST where there is a body."""
+    return ask("GET" if body is None else "POST", path, body, api=api)
+
+
 def children(process: int) -> list[int]:
     import psutil
 

@@ -1,12 +1,10 @@
 """The whole stack on PostgreSQL and Redis: two Prefect servers and two runners, registry, MLflow, source and target; one half is ended."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ import pandas as pd
 import pytest
 import sqlalchemy
 
+from nightgate.client import ask
 from nightgate.registry import reconcile
 from nightgate.releases import champion_of
 from nightgate.runs import holder_of
@@ -62,6 +61,8 @@ def place(tmp_path: Path, databases: Mapping[str, str], redis: str, monkeypatch:
     for name in MODELS:
         (tmp_path / "models" / f"{name}.toml").write_text(text.replace('name = "credit"', f'name = "{name}"'))
     shutil.copytree(tmp_path / "data_contracts" / "credit", tmp_path / "data_contracts" / "debit")
+    for path in (tmp_path / "data_contracts" / "debit").iterdir():
+        path.write_text(path.read_text().replace('"credit.', '"debit.'))
     return settings()
 
 
@@ -120,8 +121,7 @@ def told(api: str, event: str, resource: str, payload: dict[str, str]) -> None:
     """Tell a server of an event."""
     body = {"id": str(uuid.uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": event, "payload": payload,
             "resource": {"prefect.resource.id": resource}}
-    request = urllib.request.Request(f"{api}/events", json.dumps([body]).encode(), {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=30).close()
+    ask("POST", "/events", [body], api=api)
 
 
 def by_event(api: str) -> Any:
