@@ -1,4 +1,4 @@
-"""Kills at random moments of running nights: the run, the runner, the server, or all at once.
+"""Kills at random moments of running nights: the run, the runner, the server, `up`, or all at once.
 
 `NIGHTGATE_KILLS=150 python -m benchmarks.kills` goes on where `benchmarks/results/kills.jsonl` ends: one line a kill, with what
 was killed, in which stage, and what was found afterwards. Nothing may be lost: each night has its run, one champion that verifies
@@ -34,7 +34,7 @@ from nightgate.settings import Settings, settings
 from nightgate.skeleton import write
 
 LEDGER = Path(__file__).parent / "results" / "kills.jsonl"
-TARGETS = ("run", "runner", "server", "all")
+TARGETS = ("run", "runner", "server", "up", "all")
 MODEL = "kills"
 DEFINITION = """
 name = "kills"

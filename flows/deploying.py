@@ -7,7 +7,7 @@ is kept as it is, and told.
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -33,7 +33,8 @@ from flows.monitoring import monitoring
 from flows.retraining import retraining
 from flows.scoring import scoring
 from nightgate.definition.loading import definition_path, load_definition, model_names
-from nightgate.errors import UsageError
+from nightgate.definition.model import Schedule as Nights
+from nightgate.errors import DefinitionError, UsageError
 from nightgate.operations import NIGHT, ON_DEMAND
 from nightgate.schedules import missed, night_of
 from nightgate.settings import Settings, settings
@@ -46,12 +47,14 @@ OWNER = "Nightgate, project "
 
 @dataclass
 class Written:
-    """What deploying did: names of deployments written, left as they were, kept because somebody changed them by hand, and removed."""
+    """What deploying did: names of deployments written, left as they were, kept because somebody changed them by hand, and removed;
+    models whose definitions are `broken`, with why: what they have stays."""
 
     ids: dict[str, UUID] = field(default_factory=dict)
     deployed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
 
 
 def write(place: Settings, pool: str | None = None) -> Written:
@@ -60,9 +63,10 @@ def write(place: Settings, pool: str | None = None) -> Written:
     With a pool its workers run them, in the project's folder; without, the runner of `nightgate up`. What somebody has paused stays
     paused, and what somebody has changed stays changed.
     """
-    written = Written()
+    schedules, broken = _schedules(place)
+    written = Written(broken=broken)
     known = {f"{flow}/{each.name}": each for flow in FLOWS for each in _known(flow)}
-    for wanted in _wanted(place, pool):
+    for wanted in _wanted(place, pool, schedules):
         name = f"{wanted.flow_name}/{wanted.name}"
         there, mark = known.get(name), _content(wanted.schedules or [], wanted.parameters, wanted.work_pool_name, wanted.job_variables)
         wanted.description = f"{_owner(place)}\n{mark}"
@@ -80,7 +84,7 @@ def write(place: Settings, pool: str | None = None) -> Written:
         written.deployed.append(name)
     with get_client(sync_client=True) as client:
         for name, there in known.items():
-            if name not in written.ids and _owner_of(there) == _owner(place):
+            if name not in written.ids and there.name not in broken and _owner_of(there) == _owner(place):
                 client.delete_deployment(there.id)
                 written.removed.append(name)
     automate(place, written.ids[f"retraining/{ON_DEMAND}"])
@@ -103,8 +107,7 @@ def catch_up(place: Settings, written: Written) -> list[str]:
     """Create the runs of nights that were missed, as each definition says, once whoever asks; return their names."""
     created = []
     with get_client(sync_client=True) as client:
-        for model in model_names(place.models):
-            schedule = load_definition(definition_path(place.models, model)).schedule
+        for model, schedule in _schedules(place)[0].items():
             if client.read_deployment(written.ids[f"retraining/{model}"]).paused:
                 continue
             for moment in missed(place.store, model, schedule, datetime.now(UTC)):
@@ -143,15 +146,25 @@ def pause(models: Sequence[str], *, paused: bool) -> dict[str, list[str]]:
     return {"changed": changed, "unknown": sorted({*models} - found)}
 
 
-def _wanted(place: Settings, pool: str | None) -> Iterator[RunnerDeployment]:
+def _schedules(place: Settings) -> tuple[dict[str, Nights], dict[str, str]]:
+    """Return the schedule of each model, and of those whose definition cannot be read why: one mistake stops no other model."""
+    found, broken = {}, {}
+    for model in model_names(place.models):
+        try:
+            found[model] = load_definition(definition_path(place.models, model)).schedule
+        except DefinitionError as error:
+            broken[model] = error.message
+    return found, broken
+
+
+def _wanted(place: Settings, pool: str | None, schedules: Mapping[str, Nights]) -> Iterator[RunnerDeployment]:
     """Yield a nightly retraining and monitoring of each model, and a deployment a flow that other services trigger with any model."""
     models = model_names(place.models)
     for flow in FLOWS:
         made = _deployment(place, flow, ON_DEMAND, pool)
         made._parameter_openapi_schema.properties["model"] |= {"enum": models}  # the form offers them, the server refuses others
         yield made
-    for model in models:
-        schedule = load_definition(definition_path(place.models, model)).schedule
+    for model, schedule in schedules.items():
         for flow in NIGHTLY:
             yield _deployment(place, flow, model, pool, schedule=Cron(schedule.cron, timezone=schedule.timezone))
 
@@ -202,6 +215,8 @@ def _owner(place: Settings) -> str:
 
 if __name__ == "__main__":
     word, *names = sys.argv[1:]
+    if get_current_settings().api.url is None:
+        sys.exit("no server is named")
     if word == "forget":
         told = forget(settings(), names[0])
     elif word == "mend":

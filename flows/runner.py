@@ -23,13 +23,13 @@ from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateName
 from prefect.client.schemas.responses import FlowRunResponse, OrchestrationResult, SetStateStatus
-from prefect.exceptions import PrefectHTTPStatusError
-from prefect.states import Cancelled, Pending
+from prefect.exceptions import PrefectHTTPStatusError, SignatureMismatchError
+from prefect.states import Cancelled, Failed, Pending
 
 from flows import mending
 from flows.deploying import catch_up, write
 from flows.embedded import without_heartbeat
-from nightgate.processes import end_with_parent, mark
+from nightgate.processes import end_with, mark
 from nightgate.settings import settings
 
 POLL_SECONDS = 1.0
@@ -103,13 +103,18 @@ def execute(run_id: UUID, parent: int) -> None:
     from prefect.engine import handle_engine_signals
     from prefect.flow_engine import load_flow_and_flow_run, run_flow
 
-    end_with_parent(parent)
+    end_with(parent)
     os.nice(NICE)
     os.environ["PREFECT__FLOW_RUN_ID"] = str(run_id)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the runner ends its runs by SIGTERM
     with without_heartbeat(), handle_engine_signals(run_id):
         run, flow = load_flow_and_flow_run(run_id)
-        run_flow(flow, flow_run=run)
+        try:
+            run_flow(flow, flow_run=run)
+        except SignatureMismatchError as error:  # a parameter that the flow does not take, of which Prefect says nothing
+            with get_client(sync_client=True) as client:
+                client.set_flow_run_state(run_id, Failed(message=str(error)), force=True)
+            raise
 
 
 def end(process: BaseProcess) -> None:
@@ -136,6 +141,8 @@ def main() -> None:
     written = write(place)
     for name in (*written.kept, *catch_up(place, written)):
         print(f"{name}: {'changed by hand, left as it is' if name in written.kept else 'caught up'}", flush=True)
+    for name, why in written.broken.items():
+        print(f"{name} has no nights until its definition is mended: {why}", flush=True)
     with get_client(sync_client=True) as client:
         runner = Runner(client, list(written.ids.values()), int(os.environ.get("NIGHTGATE_RUNS", MOST_AT_ONCE)))
         ids, mended = set(written.ids.values()), time.monotonic()

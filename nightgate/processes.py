@@ -3,22 +3,34 @@
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 _SET_PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 
 
-def end_with_parent(parent: int) -> None:
-    """Have the system end this process when its parent dies, however that happens; on Linux only. `parent` is its number."""
+def end_with(process: int) -> None:
+    """Have this process end when another one of this machine does, however that happens; on Linux only. `process` is its number."""
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if not started(parent):  # it died before that was set
+    if os.getppid() == process:
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    else:
+        with contextlib.suppress(OSError):  # it is dead already
+            threading.Thread(target=_follow, args=(os.pidfd_open(process),), daemon=True).start()
+    if not started(process):  # it died before that was set
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _follow(process: int) -> None:
+    """Wait for the end of a process by its file descriptor, and end this one."""
+    select.select([process], [], [])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def host() -> str:

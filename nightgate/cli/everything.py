@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from nightgate.errors import NightgateError, UsageError
-from nightgate.processes import end_with_parent
+from nightgate.errors import DefinitionError, NightgateError, UsageError
+from nightgate.processes import end_with
 from nightgate.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -61,12 +61,19 @@ def mistakes(place: Settings, host: str, port: int) -> list[str]:
 
     from packaging.requirements import Requirement
 
+    from nightgate.definition.loading import definition_path, load_definition, model_names
+
     found = []
     for demand, *about in ((_demand_closed, host), (_demand_free, host, port), (_demand_store, place), (_demand_registry, place),
                            (_demand_cluster, place)):
         try:
             demand(*about)
         except NightgateError as error:
+            found.append(error.message)
+    for model in model_names(place.models):
+        try:
+            load_definition(definition_path(place.models, model))
+        except DefinitionError as error:
             found.append(error.message)
     if (running := running_here(place)) is not None:
         found.append(f"`nightgate up` runs already for {place.root.name}, at {running['address']}.")
@@ -138,7 +145,7 @@ def _started(ended: contextlib.ExitStack, place: Settings, *words: str) -> "subp
     """Start a Python process in a group of its own, which ends with the stack, and with this process however that ends."""
     log: IO[bytes] = ended.enter_context(_log(place).open("ab"))
     process = subprocess.Popen([sys.executable, *words], cwd=place.root, stdout=log, stderr=log, start_new_session=True,
-                               preexec_fn=partial(end_with_parent, os.getpid()))
+                               preexec_fn=partial(end_with, os.getpid()))
     ended.callback(_end, process)
     return process
 

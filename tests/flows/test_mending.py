@@ -112,6 +112,33 @@ def test_the_runner_runs_what_is_due_and_tells_of_what_was_killed(place: Setting
     assert killed is not None and killed.is_crashed() and "killed by signal 9" in str(killed.message)
 
 
+def test_a_parameter_that_the_flow_does_not_take_is_named(place: Settings) -> None:
+    deployment = write(place).ids["retraining/mended"]
+    with get_client(sync_client=True) as client:
+        runner = Runner(client, [deployment], limit=1)
+        run = client.create_flow_run_from_deployment(deployment, parameters={"model": "mended", "asof": "today"}, state=Scheduled())
+        runner.step()
+        runner.running[run.id].join()
+        runner.step()
+        state = client.read_flow_run(run.id).state
+
+    assert state is not None and state.is_failed() and "asof" in str(state.message)
+
+
+def test_a_broken_definition_stops_no_other_model_and_keeps_what_it_has(place: Settings) -> None:
+    before = write(place)
+    text = (place.models / "mended.toml").read_text()
+    (place.models / "mended.toml").write_text(text.replace('"0 2 * * *"', '"0 2 31 2 *"'))
+    (place.models / "sound.toml").write_text(text.replace('name = "mended"', 'name = "sound"'))
+
+    written = write(place)
+
+    assert "schedule.cron" in written.broken["mended"] and written.removed == []
+    assert sorted(written.deployed) == ["approval/on-demand", "monitoring/on-demand", "monitoring/sound", "retraining/on-demand",
+                                        "retraining/sound", "scoring/on-demand"] or "retraining/sound" in written.deployed
+    assert before.ids["retraining/mended"] not in written.ids.values()
+
+
 def test_what_was_changed_by_hand_stays_and_is_told(place: Settings) -> None:
     from prefect.client.schemas.schedules import CronSchedule
 
