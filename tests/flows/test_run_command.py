@@ -15,7 +15,7 @@ from nightgate.settings import Settings
 from tests.commands import ended
 from tests.projects import edit_contract, people, project
 
-NEVER = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "income", "max_value": 1}}
+NEVER = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "income", "max_value": 1, "mostly": 0.01}}
 
 
 @pytest.fixture
