@@ -32,9 +32,9 @@ from flows.mending import mend
 from flows.monitoring import monitoring
 from flows.retraining import retraining
 from flows.scoring import scoring
-from nightgate.definition.loading import definition_path, load_definition, model_names
-from nightgate.definition.model import Schedule as Nights
-from nightgate.errors import DefinitionError, UsageError
+from nightgate.definition.loading import definitions_of, model_names
+from nightgate.definition.model import Definition
+from nightgate.errors import UsageError
 from nightgate.operations import NIGHT, ON_DEMAND
 from nightgate.schedules import missed, night_of
 from nightgate.settings import Settings, settings
@@ -47,14 +47,17 @@ OWNER = "Nightgate, project "
 
 @dataclass
 class Written:
-    """What deploying did: names of deployments written, left as they were, kept because somebody changed them by hand, and removed;
-    models whose definitions are `broken`, with why: what they have stays."""
+    """What deploying did: names of deployments written, left as they were, kept because somebody changed them by hand, and removed.
 
+    `definitions` of the models it was done for; models whose definition is `broken`, with why: what they have stays.
+    """
+
+    definitions: Mapping[str, Definition]
+    broken: Mapping[str, str]
     ids: dict[str, UUID] = field(default_factory=dict)
     deployed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
-    broken: dict[str, str] = field(default_factory=dict)
 
 
 def write(place: Settings, pool: str | None = None) -> Written:
@@ -63,10 +66,10 @@ def write(place: Settings, pool: str | None = None) -> Written:
     With a pool its workers run them, in the project's folder; without, the runner of `nightgate up`. What somebody has paused stays
     paused, and what somebody has changed stays changed.
     """
-    schedules, broken = _schedules(place)
-    written = Written(broken=broken)
+    definitions, broken = definitions_of(place.models)
+    written = Written(definitions, broken)
     known = {f"{flow}/{each.name}": each for flow in FLOWS for each in _known(flow)}
-    for wanted in _wanted(place, pool, schedules):
+    for wanted in _wanted(place, pool, definitions):
         name = f"{wanted.flow_name}/{wanted.name}"
         there, mark = known.get(name), _content(wanted.schedules or [], wanted.parameters, wanted.work_pool_name, wanted.job_variables)
         wanted.description = f"{_owner(place)}\n{mark}"
@@ -107,11 +110,11 @@ def catch_up(place: Settings, written: Written) -> list[str]:
     """Create the runs of nights that were missed, as each definition says, once whoever asks; return their names."""
     created = []
     with get_client(sync_client=True) as client:
-        for model, schedule in _schedules(place)[0].items():
+        for model, definition in written.definitions.items():
             if client.read_deployment(written.ids[f"retraining/{model}"]).paused:
                 continue
-            for moment in missed(place.store, model, schedule, datetime.now(UTC)):
-                key = f"{model} {night_of(schedule, moment)}"
+            for moment in missed(place.store, model, definition.schedule, datetime.now(UTC)):
+                key = f"{model} {night_of(definition.schedule, moment)}"
                 client.create_flow_run_from_deployment(written.ids[f"retraining/{model}"], state=Scheduled(scheduled_time=moment),
                                                        parameters={"model": model}, tags=[NIGHT], idempotency_key=key)
                 created.append(key)
@@ -146,27 +149,17 @@ def pause(models: Sequence[str], *, paused: bool) -> dict[str, list[str]]:
     return {"changed": changed, "unknown": sorted({*models} - found)}
 
 
-def _schedules(place: Settings) -> tuple[dict[str, Nights], dict[str, str]]:
-    """Return the schedule of each model, and of those whose definition cannot be read why: one mistake stops no other model."""
-    found, broken = {}, {}
-    for model in model_names(place.models):
-        try:
-            found[model] = load_definition(definition_path(place.models, model)).schedule
-        except DefinitionError as error:
-            broken[model] = error.message
-    return found, broken
-
-
-def _wanted(place: Settings, pool: str | None, schedules: Mapping[str, Nights]) -> Iterator[RunnerDeployment]:
+def _wanted(place: Settings, pool: str | None, definitions: Mapping[str, Definition]) -> Iterator[RunnerDeployment]:
     """Yield a nightly retraining and monitoring of each model, and a deployment a flow that other services trigger with any model."""
     models = model_names(place.models)
     for flow in FLOWS:
         made = _deployment(place, flow, ON_DEMAND, pool)
         made._parameter_openapi_schema.properties["model"] |= {"enum": models}  # the form offers them, the server refuses others
         yield made
-    for model, schedule in schedules.items():
+    for model, definition in definitions.items():
+        nights = definition.schedule
         for flow in NIGHTLY:
-            yield _deployment(place, flow, model, pool, schedule=Cron(schedule.cron, timezone=schedule.timezone))
+            yield _deployment(place, flow, model, pool, schedule=Cron(nights.cron, timezone=nights.timezone))
 
 
 def _deployment(place: Settings, flow: str, name: str, pool: str | None, *, schedule: Schedule | None = None) -> RunnerDeployment:

@@ -39,12 +39,15 @@ def mend(client: SyncPrefectClient, place: Settings, *, silent: timedelta = SILE
     Whether a run lives is asked of the registry, which knows it of every machine: a living run holds its model. One whose runner was
     on this machine and is dead has died with it; of others nothing is known until they have been silent for so long.
     """
+    def ours(run: FlowRun) -> bool:
+        return deployments is None or run.deployment_id in deployments
+
     begun = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])))
     runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["retraining"])), flow_run_filter=begun)
-    dead = [run for run in runs if (deployments is None or run.deployment_id in deployments) and _is_dead(place, run, silent)]
+    dead = [run for run in runs if ours(run) and _is_dead(place, run, silent)]
     for run in dead:
         bury(client, run, "It ended without a word: its machine or its process died.")
-    crashed = [run for run in _crashed(client) if (deployments is None or run.deployment_id in deployments) and _again(client, run)]
+    crashed = [run for run in _crashed(client) if ours(run) and _again(client, run)]
     return [run.name for run in (*dead, *crashed)]
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from nightgate.errors import DefinitionError, NightgateError, UsageError
+from nightgate.errors import NightgateError, UsageError
 from nightgate.processes import end_with
 from nightgate.settings import Settings
 
@@ -61,7 +61,7 @@ def mistakes(place: Settings, host: str, port: int) -> list[str]:
 
     from packaging.requirements import Requirement
 
-    from nightgate.definition.loading import definition_path, load_definition, model_names
+    from nightgate.definition.loading import definitions_of
 
     found = []
     for demand, *about in ((_demand_closed, host), (_demand_free, host, port), (_demand_store, place), (_demand_registry, place),
@@ -70,11 +70,7 @@ def mistakes(place: Settings, host: str, port: int) -> list[str]:
             demand(*about)
         except NightgateError as error:
             found.append(error.message)
-    for model in model_names(place.models):
-        try:
-            load_definition(definition_path(place.models, model))
-        except DefinitionError as error:
-            found.append(error.message)
+    found += definitions_of(place.models)[1].values()
     if (running := running_here(place)) is not None:
         found.append(f"`nightgate up` runs already for {place.root.name}, at {running['address']}.")
     needed = [each for each in map(Requirement, requires("nightgate") or []) if each.name in CHECKED]

@@ -72,6 +72,17 @@ def load_definition(path: Path, overrides: dict[str, str] | None = None) -> Defi
     return definition
 
 
+def definitions_of(models: Path) -> tuple[dict[str, Definition], dict[str, str]]:
+    """Return the definition of each model by its name, and why those cannot be read that cannot: one mistake stops no other model."""
+    found, broken = {}, {}
+    for name in model_names(models):
+        try:
+            found[name] = load_definition(definition_path(models, name))
+        except DefinitionError as error:
+            broken[name] = error.message
+    return found, broken
+
+
 def understood(path: Path) -> Definition | None:
     """Return what is well formed in a definition that has mistakes, so that the rest can be checked too; None if that is too little."""
     try:

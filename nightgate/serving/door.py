@@ -27,6 +27,9 @@ LARGEST = 3.4028234e38
 TOKEN_CHARACTERS = 32
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII)
 _SENT: Mapping[str, Any] = {"integer": int, "number": float, "boolean": bool, "text": str, "date": str}
+_BOUNDS: Mapping[str, str] = {"integer": f"-{2**63} <= @ < {2**63}", "number": f"-{LARGEST_EXACT}.0 <= @ <= {LARGEST_EXACT}.0"}
+"""Within which the fast reading decides."""
+
 NEEDED: Mapping[str, str] = {"integer": "integer of 64 bits", "number": "number up to 3.4e38", "boolean": "boolean", "text": "text",
                              "date": "date as text, such as 2026-11-20T08:30:00"}
 
@@ -108,10 +111,8 @@ class Door:
                           f"        {value} = None if {value} in missing else {'token(' + value + ')' if name in self.mask else value}"]
             elif kind == "date":
                 lines += [f"    if {value} is not None: {value} = moment({value})"]
-            elif kind == "integer":
-                lines += [f"    if {value} is not None and not -{2**63} <= {value} < {2**63}: raise Doubt"]
-            elif kind == "number":
-                lines += [f"    if {value} is not None and not -{LARGEST_EXACT}.0 <= {value} <= {LARGEST_EXACT}.0: raise Doubt"]
+            elif kind in _BOUNDS:
+                lines += [f"    if {value} is not None and not {_BOUNDS[kind].replace('@', value)}: raise Doubt"]
         lines += self._of_keys()
         for number, (expression, constants) in enumerate(self.tests):
             space |= {f"r{number}_{key}": constant for key, constant in constants.items()}
@@ -130,8 +131,8 @@ class Door:
                 lines += ["        if k is not None: colons += k.count(chr58)"]
             if kind == "date":
                 lines += ["        if k is not None: moment(k)"]
-            if kind in ("integer", "number"):
-                lines += [f"        if k is not None and not -{LARGEST_EXACT} <= k <= {LARGEST_EXACT}: raise Doubt"]
+            if kind in _BOUNDS:
+                lines += [f"        if k is not None and not {_BOUNDS[kind].replace('@', 'k')}: raise Doubt"]
         return lines
 
     def checked(self, rows: Sequence[Any]) -> list[Row]:

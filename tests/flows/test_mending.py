@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled, Crashed, Running, Scheduled
 
 from flows.deploying import write
@@ -35,6 +35,15 @@ def begun(client: SyncPrefectClient, deployment: UUID) -> FlowRun:
     run = client.create_flow_run_from_deployment(deployment, parameters={"model": "mended"}, state=Scheduled())
     client.set_flow_run_state(run.id, Running(), force=True)
     return run
+
+
+def ended(runner: Runner, **parameters: str) -> State | None:
+    """Let a runner run its deployment once; return the state in which the run ended."""
+    run = runner.client.create_flow_run_from_deployment(runner.deployments[0], parameters=parameters, state=Scheduled())
+    runner.step()
+    runner.running[run.id].join()
+    runner.step()
+    return runner.client.read_flow_run(run.id).state
 
 
 def test_a_dead_run_is_started_again_once(place: Settings) -> None:
@@ -93,12 +102,7 @@ def test_the_runner_runs_what_is_due_and_tells_of_what_was_killed(place: Setting
     deployment = write(place).ids["retraining/mended"]
     with get_client(sync_client=True) as client:
         runner = Runner(client, [deployment], limit=1)
-        run = client.create_flow_run_from_deployment(deployment, parameters={"model": "mended", "reason": "a test"}, state=Scheduled())
-        runner.step()
-        process = runner.running[run.id]
-        process.join()
-        runner.step()
-        done = client.read_flow_run(run.id).state
+        done = ended(runner, model="mended", reason="a test")
         other = client.create_flow_run_from_deployment(deployment, parameters={"model": "mended"}, state=Scheduled())
         runner.step()
         runner.running[other.id].kill()
@@ -115,12 +119,7 @@ def test_the_runner_runs_what_is_due_and_tells_of_what_was_killed(place: Setting
 def test_a_parameter_that_the_flow_does_not_take_is_named(place: Settings) -> None:
     deployment = write(place).ids["retraining/mended"]
     with get_client(sync_client=True) as client:
-        runner = Runner(client, [deployment], limit=1)
-        run = client.create_flow_run_from_deployment(deployment, parameters={"model": "mended", "asof": "today"}, state=Scheduled())
-        runner.step()
-        runner.running[run.id].join()
-        runner.step()
-        state = client.read_flow_run(run.id).state
+        state = ended(Runner(client, [deployment], limit=1), model="mended", asof="today")
 
     assert state is not None and state.is_failed() and "asof" in str(state.message)
 
@@ -134,8 +133,7 @@ def test_a_broken_definition_stops_no_other_model_and_keeps_what_it_has(place: S
     written = write(place)
 
     assert "schedule.cron" in written.broken["mended"] and written.removed == []
-    assert sorted(written.deployed) == ["approval/on-demand", "monitoring/on-demand", "monitoring/sound", "retraining/on-demand",
-                                        "retraining/sound", "scoring/on-demand"] or "retraining/sound" in written.deployed
+    assert {"retraining/sound", "monitoring/sound"} <= {*written.deployed}
     assert before.ids["retraining/mended"] not in written.ids.values()
 
 
