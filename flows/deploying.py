@@ -123,8 +123,6 @@ def catch_up(place: Settings, written: Written) -> list[str]:
 
 def deploy(place: Settings, pool: str) -> dict[str, list[str]]:
     """Write the deployments to the server for the workers of a pool, which is made where it is not there."""
-    if not get_current_settings().api.url:
-        sys.exit("PREFECT_API_URL is not set")
     with get_client(sync_client=True) as client:
         try:
             client.read_work_pool(pool)
@@ -208,8 +206,8 @@ def _owner(place: Settings) -> str:
 
 if __name__ == "__main__":
     word, *names = sys.argv[1:]
-    if get_current_settings().api.url is None:
-        sys.exit("no server is named")
+    if not get_current_settings().api.url:
+        sys.exit("PREFECT_API_URL is not set")
     if word == "forget":
         told = forget(settings(), names[0])
     elif word == "mend":
