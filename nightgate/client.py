@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import os
+import random
 import time
 import urllib.error
 import urllib.request
@@ -19,8 +20,9 @@ from typing import Any
 
 from nightgate.errors import SourceUnavailable, UsageError
 
-WAITS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds between tries: a server that restarts is back within half a minute."""
+WAITS = (0.2, 0.5, 1.0, *[2.0] * 50)
+"""Seconds between tries, each half as long or as long again by chance. A server that restarts is back within half a minute; one that
+keeps its tables in SQLite answers 503 to writers that met, so that of twenty at once one may need ten tries and more."""
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -104,7 +106,7 @@ def ask(method: str, path: str, body: Any = None, *, api: str | None = None, aut
             why = f"{error.code} {error.reason}"
         except (OSError, json.JSONDecodeError) as error:
             why = str(getattr(error, "reason", error))
-        time.sleep(wait)
+        time.sleep(wait * random.uniform(0.5, 1.5))
     raise SourceUnavailable(f"Prefect's server at {api} does not answer: {why}.", remedy="Is `nightgate up` running there?")
 
 
