@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from prefect import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.states import Scheduled
 
@@ -87,5 +88,17 @@ def test_mistakes_are_told(place: Settings, prefect_api: str) -> None:
     assert nightgate(place, "", "deploy")[1]["error"]["message"].endswith("PREFECT_API_URL is not set")
     assert nightgate(place, "http://127.0.0.1:9/api", "pause", "loans")[1]["error"]["kind"] == "SourceUnavailable"
     assert nightgate(place, prefect_api, "pause", "credits")[1]["error"]["kind"] == "FileMissing"
-    (place.models / "loans.toml").write_text("name = 7")
-    assert nightgate(place, prefect_api, "deploy")[0] == 2
+    code, value = nightgate(place, prefect_api, "deploy", "--pool")
+    assert (code, value["error"]["kind"]) == (2, "UsageError")
+
+
+def test_deploy_writes_the_others_beside_a_broken_definition_and_tells_what_was_changed_by_hand(place: Settings, prefect_api: str) -> None:
+    deploy(place, "nightgate")
+    with get_client(sync_client=True) as client:
+        client.update_deployment(deployments("loans")["monitoring"].id, DeploymentUpdate(parameters={"model": "loans", "as_of": "2026-01-01"}))
+    (place.models / "torn.toml").write_text("name = 7")
+
+    ended = command(place, "nightgate", "deploy", PREFECT_API_URL=prefect_api)
+
+    assert ended.returncode == 2 and "retraining/loans" in ended.stdout
+    assert "monitoring/loans was changed by hand" in ended.stdout and "models/torn.toml has" in ended.stdout

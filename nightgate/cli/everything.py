@@ -36,6 +36,7 @@ def run_everything(place: Settings, host: str, port: int, *, told: TextIO) -> st
     with _only_one(place, address), contextlib.ExitStack() as ended:
         _demand_closed(host)
         _demand_free(host, port)
+        _demand_store(place)
         os.environ |= {"PREFECT_API_URL": f"{address}/api", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_SERVER_API_HOST": host,
                        "PYTHONPATH": str(place.root), "NIGHTGATE_PROJECT": str(place.root)}
         if AUTH in os.environ:
@@ -45,6 +46,8 @@ def run_everything(place: Settings, host: str, port: int, *, told: TextIO) -> st
         server = _started(ended, place, "-m", "prefect", "server", "start", "--host", host, "--port", str(port))
         runner = _started(ended, place, "-m", "flows.runner")  # it waits for the server itself
         _answered(f"{address}/api/health", server)
+        for each in _left_to_people(place, f"{address}/api"):
+            print(each, file=told)
         print(f"{address} shows all runs; Ctrl-C ends everything.", file=told, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             while (dead := next((each for each in (server, runner) if each.poll() is not None), None)) is None:
@@ -53,6 +56,15 @@ def run_everything(place: Settings, host: str, port: int, *, told: TextIO) -> st
             raise UsageError(f"The {which} ended by itself, with {dead.returncode}; everything has ended with it.",
                              remedy=f"{_log(place).relative_to(place.root)} says why.")
     return address
+
+
+def _left_to_people(place: Settings, api: str) -> list[str]:
+    """Return what the runner leaves as it is: deployments that somebody has changed, and models whose definition is broken."""
+    from nightgate.definition.loading import definitions_of
+    from nightgate.operations import by_hand, deployed, no_nights
+
+    broken = definitions_of(place.models)[1]
+    return [*(by_hand(each.name) for each in deployed(place, api) if each.by_hand), *map(no_nights, broken.values())]
 
 
 def mistakes(place: Settings, host: str, port: int) -> list[str]:

@@ -33,6 +33,10 @@ def asked(api: str, path: str, body: Any = None) -> Any:
     return ask("GET" if body is None else "POST", path, body, api=api)
 
 
+def names(api: str) -> list[str]:
+    return [each["name"] for each in asked(api, "/deployments/filter", {})]
+
+
 def children(process: int) -> list[int]:
     import psutil
 
@@ -59,11 +63,17 @@ def test_up_schedules_every_night_runs_on_demand_and_ends_cleanly(tmp_path: Path
                       {"parameters": {"model": "credit", "reason": "asked by a test"}, "state": {"type": "SCHEDULED"}}, api=api)
             ended = until(up, lambda: (state := ask("GET", f"/flow_runs/{run['id']}", api=api)["state"])["type"] in ("COMPLETED", "FAILED", "CRASHED")
                           and state)
+            definition = place.models / "credit.toml"
+            (place.models / "debit.toml").write_text(definition.read_text().replace('"credit"', '"debit"'))
+            come = until(up, lambda: "debit" in names(api))
+            definition.unlink()
+            gone = until(up, lambda: "credit" not in names(api))
             started = children(up.pid)
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(60)
 
+    assert come and gone, "models come and go without a new start"
     assert deployments["credit"]["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
     assert len(scheduled) >= 3
     assert (second.returncode, json.loads(second.stdout)["error"]["kind"]) == (2, "UsageError")
