@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from flows import mending
 from flows.deploying import Written, catch_up, write
 from flows.embedded import without_heartbeat
 from nightgate.definition.loading import model_names
+from nightgate.errors import NightgateError
 from nightgate.operations import by_hand, no_nights
 from nightgate.processes import end_with, mark
 from nightgate.settings import Settings, settings
@@ -182,4 +184,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NightgateError as error:
+        sys.exit(f"{error.message} {error.remedy}")

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 from nightgate import approving, registry, releases, runs, schedules
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
-from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError, bounded
+from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, StoreError, UsageError, bounded
 from nightgate.records import (
     CandidateNumbers,
     GateNumbers,
@@ -80,9 +80,17 @@ class Night:
         finally:
             seconds = time.perf_counter() - begin
             told = notes.pop("told", "")
+            self.demand_store()
             self.note(name, {**notes, "began": began, "seconds": round(seconds, 3)})
             log.info("%s: %s (%.1f s)", name, told or "stopped", seconds,
                      extra={"stage": name, "told": told, "seconds": seconds})
+
+    def demand_store(self) -> None:
+        """Raise StoreError where the store has lost this run: one made anew in its place would look like a model without a champion."""
+        if not self.settings.store.exists(f"{self.folder}/notes/begin.json"):
+            raise StoreError(f"The store {self.settings.store.url} has lost what run {self.run.run} of {self.run.model} wrote into it: it "
+                             "was removed or replaced while the run went on, or its disk is gone.",
+                             remedy=f"Bring it back, or set NIGHTGATE_STORE; then `nightgate run {self.run.model}` runs the night again.")
 
     def note(self, name: str, value: Mapping[str, Any]) -> None:
         self.settings.store.write_json(f"{self.folder}/notes/{name}.json", value)
@@ -130,12 +138,14 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
             registry.reconcile(settings, model)
             yield tonight
         except BaseException as error:
+            tonight.demand_store()
             conclude(tonight, _reported(tonight, _record_of_failure(tonight, error)))
             raise
 
 
 def conclude(night: Night, record: RunRecord) -> RunRecord:
-    """Write the record and close the run."""
+    """Write the record and close the run. Raises StoreError where the store has lost the run."""
+    night.demand_store()
     write_record(night.settings.store, record)
     runs.conclude(night.settings.registry, night.run, record.verdict)
     return record

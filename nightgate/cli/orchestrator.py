@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from nightgate.alerts import Cause
@@ -12,10 +13,16 @@ from nightgate.errors import ServerUnavailable
 from nightgate.settings import Settings
 
 
+def own_tables(place: Settings) -> Path | None:
+    """Return the folder of the tables of this project's own Prefect server, None where the environment names a database."""
+    if {"PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL"} & os.environ.keys():
+        return None
+    return (place.store.local or place.root / ".nightgate") / "prefect"
+
+
 def prepare(place: Settings) -> None:
     """Set what Prefect reads from the environment when it is imported; what is set already stays."""
-    if not {"PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL"} & os.environ.keys():
-        folder = place.store.folder("prefect") if place.store.local else place.root / ".nightgate" / "prefect"
+    if (folder := own_tables(place)) is not None:
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
     results = place.store.folder("results") if place.store.local else place.root / ".nightgate" / "results"
@@ -40,8 +47,9 @@ def prepare(place: Settings) -> None:
 def retrain(place: Settings, model: str, *, as_of: date | None, overrides: Mapping[str, str], reason: str) -> dict[str, Any]:
     """Run the retraining flow of one model here and now; return its record.
 
-    Raises what the flow raises, and ServerUnavailable.
+    Raises what the flow raises, StoreError, and ServerUnavailable.
     """
+    place.store.demand_writable()
     prepare(place)
     import httpx
 
