@@ -1,6 +1,7 @@
-"""A clock that jumps, backwards and forwards, between nights and while one runs."""
+"""One run of a model and date: though the clock jumps, between nights and while one runs, and though two installations share a store."""
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from nightgate.records import RunRecord, history
 from nightgate.runs import hold, holder_of
 from nightgate.schedules import missed
 from nightgate.settings import Settings
-from tests.projects import project
+from tests.projects import copied, project
 from tests.test_schedules import NIGHTLY, at, ran
 
 DUE = datetime(2026, 6, 10, 2, tzinfo=UTC)
@@ -90,6 +91,21 @@ def test_no_jump_leaves_a_lock_for_ever(jump: timedelta, tmp_path: Path) -> None
 
     with hold(registry, "credit", holder_id="ours"):
         assert holder_of(registry, "credit") == (None, "ours")
+
+
+def test_two_installations_on_one_store_make_one_run_a_date(place: Settings, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each has its own server, which knows nothing of the other's; store and registry are of both."""
+    other = replace(copied(place.root, tmp_path_factory.mktemp("other") / "project"), store_url=place.store_url, registry=place.registry)
+    Clock.moment = DUE
+    with night(place, "credit", run_id="one", scheduled=DUE), pytest.raises(ModelBusy, match=r"Run 1 \(one\) holds credit"):
+        scheduled(other, due=DUE, begins=DUE, ends=DUE)
+    first = scheduled(place, due=DUE, begins=DUE, ends=DUE)
+    with pytest.raises(NotNeeded, match="has its run already"):
+        scheduled(other, due=DUE, begins=DUE, ends=DUE)
+    second = scheduled(other, due=DUE + DAY, begins=DUE + DAY, ends=DUE + DAY)
+
+    assert [each.run for each in history(place.store, "credit")] == [first.run, second.run]
+    assert second.champion_before == first.run, "what one promotes the other compares with"
 
 
 def test_the_date_of_a_night_is_that_of_its_schedule_not_of_the_clock(place: Settings) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from nightgate.client import ask
 from nightgate.errors import SourceUnavailable
 from nightgate.records import read_record
-from tests.projects import people, project
+from tests.projects import copied, people, project
 from tests.servers import free_port
 
 
@@ -59,6 +59,9 @@ def test_up_schedules_every_night_runs_on_demand_and_ends_cleanly(tmp_path: Path
             scheduled = until(up, lambda: ask("POST", "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}, api=api))
             second = subprocess.run([*command, str(port + 1), "--json"], cwd=place.root, env=environment, capture_output=True, text=True,
                                     check=False)
+            other = copied(place.root, tmp_path / "other").root
+            shared = subprocess.run([*command, str(free_port()), "--json"], cwd=other, capture_output=True, text=True, check=False,
+                                    env={**environment, "NIGHTGATE_PROJECT": str(other), "NIGHTGATE_STORE": place.store_url})
             run = ask("POST", f"/deployments/{deployments['credit']['id']}/create_flow_run",
                       {"parameters": {"model": "credit", "reason": "asked by a test"}, "state": {"type": "SCHEDULED"}}, api=api)
             ended = until(up, lambda: (state := ask("GET", f"/flow_runs/{run['id']}", api=api)["state"])["type"] in ("COMPLETED", "FAILED", "CRASHED")
@@ -77,6 +80,7 @@ def test_up_schedules_every_night_runs_on_demand_and_ends_cleanly(tmp_path: Path
     assert deployments["credit"]["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
     assert len(scheduled) >= 3
     assert (second.returncode, json.loads(second.stdout)["error"]["kind"]) == (2, "UsageError")
+    assert shared.returncode == 2 and f"runs already for the store {place.store_url}, of the project {place.root}" in shared.stdout
     assert ended["type"] == "COMPLETED", ended
     assert (read_record(place.store, "credit").trigger, read_record(place.store, "credit").run_id) == ("asked by a test", run["id"])
     assert not [number for number in started if psutil.pid_exists(number) and psutil.Process(number).status() != "zombie"]
