@@ -25,14 +25,15 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateName
 from prefect.client.schemas.responses import FlowRunResponse, OrchestrationResult, SetStateStatus
 from prefect.exceptions import PrefectHTTPStatusError, SignatureMismatchError
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Failed, Pending
 
 from flows import mending
 from flows.deploying import Written, catch_up, write
 from flows.embedded import without_heartbeat
 from nightgate.definition.loading import model_names
-from nightgate.errors import NightgateError
-from nightgate.operations import by_hand, no_nights
+from nightgate.errors import NightgateError, SourceUnavailable
+from nightgate.operations import by_hand, demand_server, no_nights
 from nightgate.processes import end_with, mark
 from nightgate.settings import Settings, settings
 
@@ -156,9 +157,10 @@ def main() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     forkserver.ensure_running()
-    with get_client(sync_client=True) as client:
-        while client.api_healthcheck() is not None and not stopped.wait(POLL_SECONDS / 4):
-            pass  # the server starts beside this process
+    while not stopped.wait(POLL_SECONDS / 4):
+        with contextlib.suppress(SourceUnavailable):  # the server starts beside this process
+            demand_server(str(get_current_settings().api.url))
+            break
     seen = last = stamps(place)
     written = written_and_told(place)
     for name in catch_up(place, written):

@@ -84,8 +84,9 @@ def wait(run: Triggered | str, *, seconds: float = 3_600, poll: float = 2.0, api
 
 
 def ask(method: str, path: str, body: Any = None, *, api: str | None = None, auth: str | None = None,
-        waits: Sequence[float] = WAITS) -> Any:
-    """Return what a route of Prefect's API answers; what may succeed later (no connection, 429, 5xx) is asked again after `waits`, in s.
+        waits: Sequence[float] | None = None) -> Any:
+    """Return what a route of Prefect's API answers; what may succeed later (no connection, 429, 5xx) is asked again after `waits`, seconds,
+    which are WAITS where they are left out.
 
     Raises UsageError and SourceUnavailable as `trigger` does.
     """
@@ -95,7 +96,7 @@ def ask(method: str, path: str, body: Any = None, *, api: str | None = None, aut
     if auth:
         headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
     request = urllib.request.Request(api + path, None if body is None else json.dumps(body).encode(), headers, method=method)
-    for wait in (*waits, 0.0):
+    for wait in (*(WAITS if waits is None else waits), 0.0):
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.loads(answer.read() or b"null")

@@ -6,14 +6,16 @@ hand in Prefect's pages.
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from nightgate.client import ask
-from nightgate.errors import SourceUnavailable
+from nightgate.errors import SourceUnavailable, UsageError
 from nightgate.settings import Settings
 
 POOL = "nightgate"
@@ -36,6 +38,16 @@ OWNER = "Nightgate, project "
 PAGE = 200
 
 
+def demand_server(api: str) -> None:
+    """Raise UsageError for a server that refuses the password or is of another version than this Prefect can talk to, and
+    SourceUnavailable for one that does not answer, at once."""
+    theirs, ours = str(ask("GET", "/admin/version", api=api, waits=())), version("prefect")
+    (their_major, their_minor), (major, minor) = (tuple(int(part) for part in each.split(".")[:2]) for each in (theirs, ours))
+    if their_major != major or their_minor < minor:
+        raise UsageError(f"Prefect's server at {api} is of version {theirs}, and this is Prefect {ours}: it must be as new.",
+                         remedy=f"Install Prefect {ours} where the server runs, or name another with PREFECT_API_URL.")
+
+
 @dataclass(frozen=True)
 class Deployed:
     """A deployment of this project on the server, such as `retraining/credit`; `by_hand`: somebody has changed it there."""
@@ -45,10 +57,10 @@ class Deployed:
     by_hand: bool
 
 
-def deployed(place: Settings, api: str) -> Iterator[Deployed]:
-    """Yield the deployments of this project that a server has. Raises UsageError and SourceUnavailable, at once."""
+def deployed(place: Settings, api: str, *, waits: Sequence[float] | None = None) -> Iterator[Deployed]:
+    """Yield the deployments of this project that a server has, asked again after `waits`. Raises UsageError and SourceUnavailable."""
     for offset in range(0, 1_000_000, PAGE):
-        page = ask("POST", "/deployments/filter", {"limit": PAGE, "offset": offset}, api=api, waits=())
+        page = ask("POST", "/deployments/filter", {"limit": PAGE, "offset": offset}, api=api, waits=waits)
         for each in page:
             description = each["description"] or ""
             if description.partition("\n")[0] == owner(place):
@@ -82,7 +94,8 @@ def content_of(deployment: Mapping[str, Any]) -> str:
 
 def deploy(place: Settings, pool: str = POOL) -> Mapping[str, Any]:
     """Write all models' deployments to the server; return those `deployed`, `changed by hand` and so left, `removed` with their models,
-    and the models whose definition is `broken`, with why. Raises SourceUnavailable when the server cannot be asked.
+    and the models whose definition is `broken`, with why. Raises SourceUnavailable when the server cannot be asked, and UsageError when it
+    refuses.
     """
     return _carried_out(place, "deploy", pool)
 
@@ -106,6 +119,8 @@ def mend(place: Settings) -> Mapping[str, Any]:
 
 
 def _carried_out(place: Settings, *words: str) -> Mapping[str, Any]:
+    if api := os.environ.get("PREFECT_API_URL"):
+        demand_server(api)
     try:
         ended = subprocess.run([sys.executable, "-m", "flows.deploying", *words], cwd=place.root, capture_output=True, text=True,
                                timeout=LONGEST, check=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nightgate.alerts import Cause
 from nightgate.cli.everything import running_here
-from nightgate.errors import ServerUnavailable
+from nightgate.errors import ServerUnavailable, SourceUnavailable
 from nightgate.settings import Settings
 
 
@@ -47,10 +47,17 @@ def prepare(place: Settings) -> None:
 def retrain(place: Settings, model: str, *, as_of: date | None, overrides: Mapping[str, str], reason: str) -> dict[str, Any]:
     """Run the retraining flow of one model here and now; return its record.
 
-    Raises what the flow raises, StoreError, and ServerUnavailable.
+    Raises what the flow raises, StoreError, ServerUnavailable, and UsageError for a server that refuses.
     """
     place.store.demand_writable()
     prepare(place)
+    if api := os.environ.get("PREFECT_API_URL"):
+        from nightgate.operations import demand_server
+
+        try:
+            demand_server(api)
+        except SourceUnavailable as error:
+            raise ServerUnavailable(error.message, remedy="`nightgate up` starts one; without PREFECT_API_URL a run has its own.") from None
     import httpx
 
     from flows import embedded

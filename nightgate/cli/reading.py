@@ -79,7 +79,7 @@ def _on_the_server(place: Settings) -> tuple[set[str], list[str]]:
     from nightgate.operations import by_hand, deployed
 
     try:
-        found = list(deployed(place, f"{address}/api"))
+        found = list(deployed(place, f"{address}/api", waits=()))
     except NightgateError as error:
         return set(), [f"What is paused or changed by hand is not known: {error.message} {error.remedy}"]
     return {name.removeprefix("retraining/") for name in (each.name for each in found if each.paused) if name.startswith("retraining/")}, \
