@@ -1,5 +1,6 @@
 """Automations: what Prefect's server starts by itself when an event comes."""
 
+from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -10,12 +11,17 @@ from nightgate.operations import RETRAINING_ASKED
 from nightgate.settings import Settings
 
 
+def automation_of(root: Path) -> str:
+    """Return the name of a project's automation."""
+    return f"Nightgate: retrain what has drifted, {root}"
+
+
 def automate(place: Settings, retraining: UUID) -> str:
     """Let the event of monitoring start the retraining of its model, with the reason; return the automation's name.
 
     There is one such automation a project, however often this is called.
     """
-    name = f"Nightgate: retrain what has drifted, {place.root}"
+    name = automation_of(place.root)
     wanted = AutomationCore(
         name=name, description="Monitoring asks at most once in a cool-down; a challenger serves only if it is shown to be better.",
         trigger=EventTrigger(expect={RETRAINING_ASKED}, match={"prefect.resource.id": "nightgate.model.*"}, posture=Posture.Reactive,

@@ -1,15 +1,14 @@
 """Deployments: which flows run when. `python -m flows.deploying deploy|pause|resume|forget|mend NAME…` changes them on Prefect's server.
 
-What was written to the server last stands, as a hash, in a deployment's description: one that somebody has changed by hand in the UI
-is kept as it is, and told.
+One that somebody has changed by hand in the UI is kept as it is, and told.
 """
 
-import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,6 @@ from prefect import Flow, get_client
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Schedule
@@ -27,7 +25,7 @@ from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
 from flows.approval import approval
-from flows.automating import automate
+from flows.automating import automate, automation_of
 from flows.mending import mend
 from flows.monitoring import monitoring
 from flows.retraining import retraining
@@ -35,14 +33,14 @@ from flows.scoring import scoring
 from nightgate.definition.loading import definitions_of, model_names
 from nightgate.definition.model import Definition
 from nightgate.errors import UsageError
-from nightgate.operations import NIGHT, ON_DEMAND
+from nightgate.operations import NIGHT, ON_DEMAND, OWNER, PAGE, content_of, owner
 from nightgate.schedules import missed, night_of
 from nightgate.settings import Settings, settings
 
 FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring, "approval": approval}
 NIGHTLY = ("retraining", "monitoring")
-PAGE = 200
-OWNER = "Nightgate, project "
+CONTENT = {"schedules", "parameters", "work_pool_name", "job_variables"}
+"""Fields of a deployment that a person may change."""
 
 
 @dataclass
@@ -69,25 +67,29 @@ def write(place: Settings, pool: str | None = None) -> Written:
     definitions, broken = definitions_of(place.models)
     written = Written(definitions, broken)
     known = {f"{flow}/{each.name}": each for flow in FLOWS for each in _known(flow)}
+    if pool is None:
+        _follow_move(place, known.values())
     for wanted in _wanted(place, pool, definitions):
         name = f"{wanted.flow_name}/{wanted.name}"
-        there, mark = known.get(name), _content(wanted.schedules or [], wanted.parameters, wanted.work_pool_name, wanted.job_variables)
-        wanted.description = f"{_owner(place)}\n{mark}"
-        owner = "" if there is None else _owner_of(there)
-        if owner != _owner(place) and owner.startswith(OWNER):
-            raise UsageError(f"This server has {name} of another: {owner}.", remedy="Give each project a server of its own.")
-        if there is not None and owner == _owner(place):
-            now = _content(there.schedules, there.parameters, there.work_pool_name, there.job_variables)
-            if now == mark or not (there.description or "").endswith(now):
+        there, mark = known.get(name), content_of(wanted.model_dump(mode="json", include=CONTENT))
+        wanted.description = f"{owner(place)}\n{mark}"
+        theirs = "" if there is None else _owner_of(there)
+        if theirs != owner(place) and theirs.startswith(OWNER):
+            raise UsageError(f"This server has {name} of another: {theirs}.", remedy="Give each project a server of its own.")
+        if there is not None and theirs == owner(place):
+            now = content_of(there.model_dump(mode="json", include=CONTENT))
+            by_hand = not (there.description or "").endswith(now)
+            form = (there.parameter_openapi_schema or {}).get("properties")
+            if by_hand is (now != mark) and (by_hand or form == wanted._parameter_openapi_schema.properties):
                 written.ids[name] = there.id
-                written.kept += [name] if now != mark else []
+                written.kept += [name] if by_hand else []
                 continue
             wanted.paused = there.paused
         written.ids[name] = _applied(wanted)
         written.deployed.append(name)
     with get_client(sync_client=True) as client:
         for name, there in known.items():
-            if name not in written.ids and there.name not in broken and _owner_of(there) == _owner(place):
+            if name not in written.ids and there.name not in broken and _owner_of(there) == owner(place):
                 client.delete_deployment(there.id)
                 written.removed.append(name)
     automate(place, written.ids[f"retraining/{ON_DEMAND}"])
@@ -100,7 +102,7 @@ def forget(place: Settings, model: str) -> dict[str, list[str]]:
     with get_client(sync_client=True) as client:
         for flow in NIGHTLY:
             for each in _known(flow):
-                if each.name == model and _owner_of(each) == _owner(place):
+                if each.name == model and _owner_of(each) == owner(place):
                     client.delete_deployment(each.id)
                     removed.append(f"{flow}/{each.name}")
     return {"removed": removed}
@@ -121,7 +123,7 @@ def catch_up(place: Settings, written: Written) -> list[str]:
     return created
 
 
-def deploy(place: Settings, pool: str) -> dict[str, list[str]]:
+def deploy(place: Settings, pool: str) -> dict[str, Any]:
     """Write the deployments to the server for the workers of a pool, which is made where it is not there."""
     with get_client(sync_client=True) as client:
         try:
@@ -130,7 +132,7 @@ def deploy(place: Settings, pool: str) -> dict[str, list[str]]:
             template = ProcessWorker.get_default_base_job_template()
             client.create_work_pool(WorkPoolCreate(name=pool, type=ProcessWorker.type, base_job_template=template))
     written = write(place, pool)
-    return {"deployed": sorted(written.ids), "changed by hand": written.kept, "removed": written.removed,
+    return {"deployed": sorted(written.ids), "changed by hand": written.kept, "removed": written.removed, "broken": written.broken,
             "caught up": catch_up(place, written)}
 
 
@@ -177,13 +179,6 @@ def _applied(wanted: RunnerDeployment) -> UUID:
     return made
 
 
-def _content(schedules: Sequence[Any], parameters: dict[str, Any], pool: str | None, variables: dict[str, Any] | None) -> str:
-    """Return a hash of what a person may change of a deployment but for its pause."""
-    told = [[each.schedule.cron, each.schedule.timezone, each.active] if isinstance(each.schedule, CronSchedule) else str(each.schedule)
-            for each in schedules]
-    return hashlib.sha256(json.dumps([told, parameters, pool, variables or {}], sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _known(flow: str) -> Iterator[DeploymentResponse]:
     """Yield the deployments of a flow that the server has, page by page."""
     with get_client(sync_client=True) as client:
@@ -199,9 +194,17 @@ def _owner_of(deployment: DeploymentResponse) -> str:
     return (deployment.description or "").partition("\n")[0]
 
 
-def _owner(place: Settings) -> str:
-    """Return what tells this project's deployments from another's on the same server."""
-    return f"{OWNER}{place.root}"
+def _follow_move(place: Settings, known: Iterable[DeploymentResponse]) -> None:
+    """Take what this very project wrote while its folder was elsewhere for its own: its server's tables moved with it."""
+    with get_client(sync_client=True) as client:
+        for each in known:
+            theirs, _, mark = (each.description or "").partition("\n")
+            before = Path(theirs.removeprefix(OWNER))
+            if theirs.startswith(OWNER) and not before.exists():
+                each.description = f"{owner(place)}\n{mark}"
+                client.update_deployment(each.id, DeploymentUpdate(description=each.description))
+                for automation in client.read_automations_by_name(automation_of(before)):
+                    client.delete_automation(automation.id)
 
 
 if __name__ == "__main__":
@@ -209,7 +212,7 @@ if __name__ == "__main__":
     if not get_current_settings().api.url:
         sys.exit("PREFECT_API_URL is not set")
     if word == "forget":
-        told = forget(settings(), names[0])
+        told: dict[str, Any] = forget(settings(), names[0])
     elif word == "mend":
         with get_client(sync_client=True) as asked:
             told = {"mended": mend(asked, settings())}

@@ -95,7 +95,7 @@ def _crashed(client: SyncPrefectClient) -> list[FlowRun]:
 def _is_dead(place: Settings, run: FlowRun, silent: timedelta) -> bool:
     since = run.state.timestamp if run.state is not None else run.created
     orphaned = run.infrastructure_pid is not None and "|" in run.infrastructure_pid and is_gone(run.infrastructure_pid)
-    if not orphaned and (since is None or datetime.now(UTC) - since < silent):
+    if not orphaned and (since is None or abs(datetime.now(UTC) - since) < silent):
         return False
     try:
         held = holder_of(place.registry, str(run.parameters.get("model", "")))

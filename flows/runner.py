@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,13 +25,17 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateName
 from prefect.client.schemas.responses import FlowRunResponse, OrchestrationResult, SetStateStatus
 from prefect.exceptions import PrefectHTTPStatusError, SignatureMismatchError
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Failed, Pending
 
 from flows import mending
-from flows.deploying import catch_up, write
+from flows.deploying import Written, catch_up, write
 from flows.embedded import without_heartbeat
+from nightgate.definition.loading import model_names
+from nightgate.errors import NightgateError, SourceUnavailable
+from nightgate.operations import by_hand, demand_server, no_nights
 from nightgate.processes import end_with, mark
-from nightgate.settings import settings
+from nightgate.settings import Settings, settings
 
 POLL_SECONDS = 1.0
 """Between two questions to the server: a run that another service triggers begins within about two seconds."""
@@ -126,6 +131,23 @@ def end(process: BaseProcess) -> None:
         process.join()
 
 
+def stamps(place: Settings) -> dict[str, int]:
+    """Return when each definition was written last, by its model: models come, change and go while the runner runs."""
+    found = {}
+    for name in model_names(place.models):
+        with contextlib.suppress(OSError):  # it has just gone
+            found[name] = (place.models / f"{name}.toml").stat().st_mtime_ns
+    return found
+
+
+def written_and_told(place: Settings) -> Written:
+    """Write the deployments, and say what was left and removed."""
+    written = write(place)
+    for told in (*map(by_hand, written.kept), *map(no_nights, written.broken.values()), *(f"{name}: removed" for name in written.removed)):
+        print(told, flush=True)
+    return written
+
+
 def main() -> None:
     """Write the deployments, catch up missed nights, and run what is due until SIGTERM or Ctrl-C."""
     place = settings()
@@ -135,21 +157,25 @@ def main() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     forkserver.ensure_running()
-    with get_client(sync_client=True) as client:
-        while client.api_healthcheck() is not None and not stopped.wait(POLL_SECONDS / 4):
-            pass  # the server starts beside this process
-    written = write(place)
-    for name in (*written.kept, *catch_up(place, written)):
-        print(f"{name}: {'changed by hand, left as it is' if name in written.kept else 'caught up'}", flush=True)
-    for name, why in written.broken.items():
-        print(f"{name} has no nights until its definition is mended: {why}", flush=True)
+    while not stopped.wait(POLL_SECONDS / 4):
+        with contextlib.suppress(SourceUnavailable):  # the server starts beside this process
+            demand_server(str(get_current_settings().api.url))
+            break
+    seen = last = stamps(place)
+    written = written_and_told(place)
+    for name in catch_up(place, written):
+        print(f"{name}: caught up", flush=True)
     with get_client(sync_client=True) as client:
         runner = Runner(client, list(written.ids.values()), int(os.environ.get("NIGHTGATE_RUNS", MOST_AT_ONCE)))
-        ids, mended = set(written.ids.values()), time.monotonic()
-        mending.mend(client, place, deployments=ids)  # what ran by a runner that died here has died with it
+        mended = time.monotonic()
+        mending.mend(client, place, deployments=set(runner.deployments))  # what ran by a runner that died here has died with it
         try:
             while not stopped.wait(POLL_SECONDS):
                 with contextlib.suppress(httpx.HTTPError, PrefectHTTPStatusError):  # the server is asked again
+                    before, last = last, stamps(place)
+                    if seen != last == before:  # an editor may take a file away for a moment
+                        runner.deployments = list(written_and_told(place).ids.values())
+                        seen = last
                     if time.monotonic() - mended > MENDING_SECONDS:
                         mending.mend(client, place)
                         mended = time.monotonic()
@@ -160,4 +186,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NightgateError as error:
+        sys.exit(f"{error.message} {error.remedy}")

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -85,8 +85,10 @@ def wait(run: Triggered | str, *, seconds: float = 3_600, poll: float = 2.0, api
     return found
 
 
-def ask(method: str, path: str, body: Any = None, *, api: str | None = None, auth: str | None = None) -> Any:
-    """Return what a route of Prefect's API answers; what may succeed later (no connection, 429, 5xx) is asked again.
+def ask(method: str, path: str, body: Any = None, *, api: str | None = None, auth: str | None = None,
+        waits: Sequence[float] | None = None) -> Any:
+    """Return what a route of Prefect's API answers; what may succeed later (no connection, 429, 5xx) is asked again after `waits`, seconds,
+    which are WAITS where they are left out.
 
     Raises UsageError and SourceUnavailable as `trigger` does.
     """
@@ -96,7 +98,7 @@ def ask(method: str, path: str, body: Any = None, *, api: str | None = None, aut
     if auth:
         headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
     request = urllib.request.Request(api + path, None if body is None else json.dumps(body).encode(), headers, method=method)
-    for wait in (*WAITS, 0.0):
+    for wait in (*(WAITS if waits is None else waits), 0.0):
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.loads(answer.read() or b"null")

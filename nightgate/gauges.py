@@ -54,7 +54,8 @@ def _of_model(settings: Settings, model: str) -> Iterator[tuple[str, dict[str, s
         yield "nightgate_runs", {"verdict": verdict}, sum(record.verdict == verdict for record in records)
     serving = next((record for record in records if record.run == champion), None)
     if serving is not None:
-        yield "nightgate_champion_age_seconds", {}, (datetime.now(UTC) - datetime.fromisoformat(serving.started)).total_seconds()
+        yield "nightgate_champion_age_seconds", {}, max(
+            0.0, (datetime.now(UTC) - datetime.fromisoformat(serving.started)).total_seconds())
     if records and records[-1].finished:
         yield from _of_last(records[-1])
     if nights := episodes.read(settings.store, model):

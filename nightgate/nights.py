@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 from nightgate import approving, registry, releases, runs, schedules
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
-from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, UsageError, bounded
+from nightgate.errors import ContractBroken, LeakFound, NightgateError, NotVerified, StoreError, UsageError, bounded
 from nightgate.records import (
     CandidateNumbers,
     GateNumbers,
@@ -64,6 +64,8 @@ class Night:
     scheduled: datetime | None = None
     dry_run: bool = False
     cpu_before: float = 0.0
+    clock_before: float = 0.0
+    """What `time.perf_counter` said when this process began the run: the clock on the wall may be put back meanwhile."""
 
     @property
     def folder(self) -> str:
@@ -80,9 +82,17 @@ class Night:
         finally:
             seconds = time.perf_counter() - begin
             told = notes.pop("told", "")
+            self.demand_store()
             self.note(name, {**notes, "began": began, "seconds": round(seconds, 3)})
             log.info("%s: %s (%.1f s)", name, told or "stopped", seconds,
                      extra={"stage": name, "told": told, "seconds": seconds})
+
+    def demand_store(self) -> None:
+        """Raise StoreError where the store has lost this run: one made anew in its place would look like a model without a champion."""
+        if not self.settings.store.exists(f"{self.folder}/notes/begin.json"):
+            raise StoreError(f"The store {self.settings.store.url} has lost what run {self.run.run} of {self.run.model} wrote into it: it "
+                             "was removed or replaced while the run went on, or its disk is gone.",
+                             remedy=f"Bring it back, or set NIGHTGATE_STORE; then `nightgate run {self.run.model}` runs the night again.")
 
     def note(self, name: str, value: Mapping[str, Any]) -> None:
         self.settings.store.write_json(f"{self.folder}/notes/{name}.json", value)
@@ -118,7 +128,7 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
 
     with runs.lease(settings.registry, model, run_id=run_id, key=key, after=taken, needed=needed) as run:
         tonight = Night(settings, definition, run, as_of, begun_at.isoformat(timespec="seconds"), "", trigger, overrides, scheduled,
-                        dry_run, _cpu_seconds())
+                        dry_run, _cpu_seconds(), time.perf_counter())
         begin = tonight.notes().get("begin") if run.resumed else None
         begin = begin or {"champion": releases.champion_of(settings, model), "token": uuid.uuid4().hex, "as_of": str(as_of),
                           "started": tonight.started, "run_id": run_id, "trigger": trigger}
@@ -130,12 +140,14 @@ def night(settings: Settings, model: str, *, run_id: str, as_of: date | None = N
             registry.reconcile(settings, model)
             yield tonight
         except BaseException as error:
+            tonight.demand_store()
             conclude(tonight, _reported(tonight, _record_of_failure(tonight, error)))
             raise
 
 
 def conclude(night: Night, record: RunRecord) -> RunRecord:
-    """Write the record and close the run."""
+    """Write the record and close the run. Raises StoreError where the store has lost the run."""
+    night.demand_store()
     write_record(night.settings.store, record)
     runs.conclude(night.settings.registry, night.run, record.verdict)
     return record
@@ -167,11 +179,11 @@ def assemble(night: Night, verdict: Verdict, reason: str) -> RunRecord:
                  if "seconds" in note},
         report=notes.get("report", {}).get("report"), trigger=night.trigger, overrides=night.overrides or {},
         scheduled=None if night.scheduled is None else night.scheduled.isoformat(),
-        lag=None if night.scheduled is None else round((datetime.fromisoformat(night.started) - night.scheduled).total_seconds(), 1),
+        lag=None if night.scheduled is None else _lag(night.started, night.scheduled),
         dry_run=night.dry_run, cost=_cost(night, notes),
         definition=night.definition.model_dump(mode="json"), code=code_version(night.settings.root),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        started=night.started, finished=datetime.now(UTC).isoformat(timespec="seconds"), resumed=night.run.resumed)
+        started=night.started, finished=max(night.started, datetime.now(UTC).isoformat(timespec="seconds")), resumed=night.run.resumed)
 
 
 @cache
@@ -190,9 +202,14 @@ def _cost(night: Night, notes: Mapping[str, Mapping[str, Any]]) -> dict[str, flo
     stored = [notes[stage]["dataset"]["uri"] for stage in ("collect", "engineer") if "dataset" in notes.get(stage, {})]
     store = night.settings.store
     sizes = [store.size(key) for uri in stored if store.exists(key := uri.removeprefix(f"{store.url.rstrip('/')}/"))]
-    return {"wall_seconds": round((datetime.now(UTC) - datetime.fromisoformat(night.started)).total_seconds(), 1),
+    return {"wall_seconds": round(time.perf_counter() - night.clock_before, 1) if night.clock_before else 0.0,
             "cpu_seconds": round(_cpu_seconds() - night.cpu_before, 1), "peak_bytes": max(own.ru_maxrss, children.ru_maxrss) * unit,
             "stored_bytes": sum(sizes) + (store.size(night.folder) if store.exists(night.folder) else 0)}
+
+
+def _lag(started: str, scheduled: datetime) -> float:
+    """Return by how many seconds a night began later than it was due."""
+    return max(0.0, round((datetime.fromisoformat(started) - scheduled).total_seconds(), 1))
 
 
 def _cpu_seconds() -> float:

@@ -2,11 +2,10 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nightgate import registry, runs
-from nightgate.definition.loading import definition_path, load_definition, model_names
 from nightgate.definition.model import Definition
 from nightgate.records import history, numbered, run_key
 from nightgate.releases import read_pointer, release_key
@@ -30,12 +29,10 @@ class Removed:
     bytes: int
 
 
-def clean(settings: Settings, *, dry_run: bool) -> list[Removed]:
-    """Remove what no rule keeps, and return it; with `dry_run` only return it. A model that is held by a run is left for the next time.
-
-    Raises ModelBusy for none, StoreError, and DefinitionError: nothing is removed where it cannot be known what a hold names.
+def clean(settings: Settings, definitions: Iterable[Definition], *, dry_run: bool) -> list[Removed]:
+    """Remove what no rule of these models keeps, and return it; with `dry_run` only return it. A model that is held by a run is left for
+    the next time, and runs of others than these stay, with all that they name: what a hold names is not known there. Raises StoreError.
     """
-    definitions = [load_definition(definition_path(settings.models, model)) for model in model_names(settings.models)]
     found = [each for definition in definitions for each in _of_runs(settings, definition, dry_run=dry_run)]
     gone = {each.key for each in found}
     return found + list(_unnamed(settings.store, gone, dry_run=dry_run))

@@ -70,7 +70,7 @@ def hold(registry: str, model: str, *, holder_id: str) -> Iterator[sa.Engine]:
         finally:
             ended.set()
             renewal.join()
-            with _told(registry), engine.begin() as connection:
+            with contextlib.suppress(StoreError), _told(registry), engine.begin() as connection:  # a lease runs out by itself, too
                 connection.execute(sa.delete(_leases).where(_leases.c.model == model, _leases.c.run_id == holder_id))
 
 
@@ -149,8 +149,9 @@ def _busy(model: str, run: int | None, run_id: str) -> ModelBusy:
 
 
 def _is_free(connection: sa.Connection, holder: str, renewed: float) -> bool:
-    """Say whether a lease has run out, or its process on this very machine is dead."""
-    return _now(connection) - renewed > LEASE_SECONDS or is_gone(holder)
+    """Say whether a lease has run out, or its process on this very machine is dead; one renewed in the future, before the clock was
+    put back, has run out as well, since whoever lives renews it by the new time."""
+    return abs(_now(connection) - renewed) > LEASE_SECONDS or is_gone(holder)
 
 
 def _now(connection: sa.Connection) -> float:

@@ -50,8 +50,12 @@ def demand(store: Store, model: str, schedule: Schedule, scheduled: datetime, no
 
 
 def missed(store: Store, model: str, schedule: Schedule, now: datetime) -> list[datetime]:
-    """Return the moments of nights that were due since the last one that ran, and that shall be caught up; none before a first."""
-    nights = [date.fromisoformat(record.as_of) for record in history(store, model) if record.scheduled and record.verdict != "failed"]
+    """Return the moments of nights that were due since the last one that ran, and that shall be caught up; none before a first.
+
+    A night of the future, which a clock that ran ahead has left, is none that ran.
+    """
+    nights = [night for record in history(store, model) if record.scheduled and record.verdict != "failed"
+              and (night := date.fromisoformat(record.as_of)) <= night_of(schedule, now)]
     if not nights or schedule.missed == "skip":
         return []
     zone = ZoneInfo(schedule.timezone)

@@ -86,7 +86,8 @@ def importable(root: Path) -> None:
 def settings(root: Path | None = None) -> Settings:
     """Return the settings of the project, whose own code can be imported then.
 
-    Raises UsageError outside a project and DefinitionError for an unknown key in `[tool.nightgate]`.
+    Raises UsageError outside a project, DefinitionError for an unknown key in `[tool.nightgate]`, and StoreError for a store that cannot
+    be read.
     """
     root = root or project_root()
     importable(root)
@@ -100,6 +101,7 @@ def settings(root: Path | None = None) -> Settings:
     named = {name: os.environ.get(f"NIGHTGATE_{name.upper()}") or table.get(name) for name in ("signing_key", "public_key", "access")}
     files = {name: Path(_absolute(root, place)) for name, place in named.items() if place}
     dask = os.environ.get("NIGHTGATE_COMPUTE_DASK") or table.get("compute.dask")
+    Store(store).demand_readable()
     return Settings(root, store, registry, Path(_absolute(root, keys)), files=files, dask=expanded(dask) if dask else None)
 
 

@@ -57,6 +57,18 @@ class Store:
             return Path(self.url.removeprefix("file://"))
         return None if "://" in self.url else Path(self.url)
 
+    def demand_readable(self) -> None:
+        """Raise StoreError where something stands on this machine's disk in the store's place that is no folder, or cannot be read."""
+        with self._told(""):
+            if self.local is not None and self.local.exists():
+                os.scandir(self.local).close()
+
+    def demand_writable(self) -> None:
+        """Raise StoreError where nothing can be written."""
+        key = f".writable.{uuid.uuid4().hex}"  # named as what `doctor` takes away where a kill leaves it
+        self.write(key, b"?")
+        self.remove(key)
+
     def address(self, key: str) -> str:
         return f"{self.url.rstrip('/')}/{key}"
 
@@ -220,6 +232,9 @@ class Store:
         try:
             yield
         except FileNotFoundError:
+            if self.local is not None and not self.local.exists():
+                raise FileMissing(f"{self.address(key)} cannot be there: the store {self.local} is gone, or was never written into.",
+                                  remedy="Is its disk there? NIGHTGATE_STORE names it.") from None
             raise FileMissing(f"{self.address(key)} is not in the store.",
                               remedy="`nightgate status` shows what there is.") from None
         except OSError as error:

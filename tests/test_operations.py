@@ -1,21 +1,30 @@
 """Deploying to a server that is there: workers run the nights, what is paused stays paused, what is gone is removed."""
 
+import contextlib
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import prefect
 import pytest
 from prefect import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.states import Scheduled
 
 from flows.deploying import deploy, pause
+from nightgate.errors import UsageError
+from nightgate.operations import demand_server
 from nightgate.records import read_record
 from nightgate.settings import Settings
 from tests.projects import people, project
+from tests.servers import free_port
 
 
 def command(place: Settings, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -87,5 +96,53 @@ def test_mistakes_are_told(place: Settings, prefect_api: str) -> None:
     assert nightgate(place, "", "deploy")[1]["error"]["message"].endswith("PREFECT_API_URL is not set")
     assert nightgate(place, "http://127.0.0.1:9/api", "pause", "loans")[1]["error"]["kind"] == "SourceUnavailable"
     assert nightgate(place, prefect_api, "pause", "credits")[1]["error"]["kind"] == "FileMissing"
-    (place.models / "loans.toml").write_text("name = 7")
-    assert nightgate(place, prefect_api, "deploy")[0] == 2
+    code, value = nightgate(place, prefect_api, "deploy", "--pool")
+    assert (code, value["error"]["kind"]) == (2, "UsageError")
+
+
+def test_deploy_writes_the_others_beside_a_broken_definition_and_tells_what_was_changed_by_hand(place: Settings, prefect_api: str) -> None:
+    deploy(place, "nightgate")
+    with get_client(sync_client=True) as client:
+        client.update_deployment(deployments("loans")["monitoring"].id, DeploymentUpdate(parameters={"model": "loans", "as_of": "2026-01-01"}))
+    (place.models / "torn.toml").write_text("name = 7")
+
+    ended = command(place, "nightgate", "deploy", PREFECT_API_URL=prefect_api)
+
+    assert ended.returncode == 2 and "retraining/loans" in ended.stdout
+    assert "monitoring/loans was changed by hand" in ended.stdout and "models/torn.toml has" in ended.stdout
+
+
+@pytest.mark.parametrize(("version", "fits"), [("2.20.0", False), ("3.1.0", False), ("3.99.0", True), (prefect.__version__, True)])
+def test_a_server_of_another_version_is_told(version: str, fits: bool) -> None:
+    with answering(version) as api:
+        if fits:
+            demand_server(api)
+        else:
+            with pytest.raises(UsageError, match=rf"is of version {version}, and this is Prefect {prefect.__version__}"):
+                demand_server(api)
+
+
+@contextlib.contextmanager
+def answering(version: str) -> Iterator[str]:
+    """Serve what a server of a version says of itself; give the address of its API."""
+    class Says(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(version).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Says) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+
+
+def test_two_passwords_that_differ_are_told_before_anything_starts(place: Settings) -> None:
+    ended = command(place, "nightgate", "up", "--port", str(free_port()), "--json", PREFECT_API_URL="",
+                    PREFECT_SERVER_API_AUTH_STRING="admin:one", PREFECT_API_AUTH_STRING="admin:two")
+
+    assert ended.returncode == 2 and "would refuse its own runner" in json.loads(ended.stdout)["error"]["message"]
+    assert not (place.root / ".nightgate" / "up.log").exists()

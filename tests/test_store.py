@@ -1,8 +1,10 @@
 """The store holds files under their content's name, whole or not at all, on a disk and behind a URL."""
 
 import os
+import subprocess
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,54 @@ def test_a_file_that_stands_where_a_folder_must_be_is_said(tmp_path: Path) -> No
 
     assert caught.value.remedy
     assert os.listdir(tmp_path) == ["data"]  # noqa: PTH208
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder on a disk of its own of one MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, check=False).returncode:
+        pytest.skip("this user may mount nothing")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(small_disk: Path) -> None:
+    store = Store(str(small_disk))
+    store.write("pointer", b"old")
+
+    for write in (lambda: store.write("pointer", bytes(2 << 20)), lambda: store.write("new", bytes(2 << 20))):
+        with pytest.raises(StoreError, match="No space left") as caught:
+            write()
+        assert "nothing was half written" in caught.value.remedy
+
+    assert store.read("pointer") == b"old" and store.names("") == ["pointer"] and len([*small_disk.iterdir()]) == 1
+
+
+def test_a_read_only_disk_is_said_and_still_read(small_disk: Path) -> None:
+    store = Store(str(small_disk))
+    store.write("pointer", b"old")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    store.demand_readable()
+    with pytest.raises(StoreError, match="Read-only") as caught:
+        store.demand_writable()
+
+    assert "read-only disk" in caught.value.remedy and store.read("pointer") == b"old"
+
+
+def test_a_store_that_is_a_file_or_was_never_there_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(StoreError, match="Not a directory"):
+        Store(str(tmp_path / "file")).demand_readable()
+    with pytest.raises(FileMissing, match=r"the store .*/gone is gone, or was never written into"):
+        Store(str(tmp_path / "gone")).read("pointer")
+
+
+def test_a_store_that_can_be_written_holds_nothing_of_the_trial(store: Store) -> None:
+    store.demand_readable()
+    store.demand_writable()
+
+    assert store.names("") == []

@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from nightgate.errors import NightgateError, UsageError
+from nightgate.errors import NightgateError, UsageError, bounded
 from nightgate.processes import end_with
 from nightgate.settings import Settings
 
@@ -23,6 +23,7 @@ CHECKED = ("prefect", "fastapi", "sqlalchemy", "scikit-learn")
 """Packages whose wrong version lets a server start and work not."""
 
 AUTH = "PREFECT_SERVER_API_AUTH_STRING"
+ASKED = "PREFECT_API_AUTH_STRING"
 
 
 def run_everything(place: Settings, host: str, port: int, *, told: TextIO) -> str:
@@ -35,24 +36,37 @@ def run_everything(place: Settings, host: str, port: int, *, told: TextIO) -> st
     address = f"http://{host}:{port}"
     with _only_one(place, address), contextlib.ExitStack() as ended:
         _demand_closed(host)
+        _demand_one_password()
         _demand_free(host, port)
+        place.store.demand_writable()
         os.environ |= {"PREFECT_API_URL": f"{address}/api", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_SERVER_API_HOST": host,
                        "PYTHONPATH": str(place.root), "NIGHTGATE_PROJECT": str(place.root)}
         if AUTH in os.environ:
-            os.environ.setdefault("PREFECT_API_AUTH_STRING", os.environ[AUTH])
+            os.environ.setdefault(ASKED, os.environ[AUTH])
         prepare(place)
         print("Starting the server …", file=told, flush=True)
         server = _started(ended, place, "-m", "prefect", "server", "start", "--host", host, "--port", str(port))
         runner = _started(ended, place, "-m", "flows.runner")  # it waits for the server itself
-        _answered(f"{address}/api/health", server)
+        _answered(place, f"{address}/api/health", server)
+        for each in _left_to_people(place, f"{address}/api"):
+            print(each, file=told)
         print(f"{address} shows all runs; Ctrl-C ends everything.", file=told, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             while (dead := next((each for each in (server, runner) if each.poll() is not None), None)) is None:
                 time.sleep(0.5)
             which = "server" if dead is server else "runner"
-            raise UsageError(f"The {which} ended by itself, with {dead.returncode}; everything has ended with it.",
-                             remedy=f"{_log(place).relative_to(place.root)} says why.")
+            raise UsageError(f"The {which} ended by itself, with {dead.returncode}, and everything with it. It said: {_last_word(place)}",
+                             remedy=f"{_log(place).relative_to(place.root)} has the whole.")
     return address
+
+
+def _left_to_people(place: Settings, api: str) -> list[str]:
+    """Return what the runner leaves as it is: deployments that somebody has changed, and models whose definition is broken."""
+    from nightgate.definition.loading import definitions_of
+    from nightgate.operations import by_hand, deployed, no_nights
+
+    broken = definitions_of(place.models)[1]
+    return [*(by_hand(each.name) for each in deployed(place, api) if each.by_hand), *map(no_nights, broken.values())]
 
 
 def mistakes(place: Settings, host: str, port: int) -> list[str]:
@@ -64,15 +78,14 @@ def mistakes(place: Settings, host: str, port: int) -> list[str]:
     from nightgate.definition.loading import definitions_of
 
     found = []
-    for demand, *about in ((_demand_closed, host), (_demand_free, host, port), (_demand_store, place), (_demand_registry, place),
-                           (_demand_cluster, place)):
+    for demand, *about in ((_demand_closed, host), (_demand_one_password,), (_demand_free, host, port), (place.store.demand_writable,),
+                           (_demand_registry, place), (_demand_cluster, place)):
         try:
             demand(*about)
         except NightgateError as error:
             found.append(error.message)
     found += definitions_of(place.models)[1].values()
-    if (running := running_here(place)) is not None:
-        found.append(f"`nightgate up` runs already for {place.root.name}, at {running['address']}.")
+    found += [_runs_already(place, running).message for running in map(_said, _locks(place)[-1:]) if running is not None]
     needed = [each for each in map(Requirement, requires("nightgate") or []) if each.name in CHECKED]
     return found + [f"{each.name} is {version(each.name)}; Nightgate needs {each.specifier}." for each in needed
                     if not each.specifier.contains(version(each.name))]
@@ -80,8 +93,11 @@ def mistakes(place: Settings, host: str, port: int) -> list[str]:
 
 def running_here(place: Settings) -> dict[str, Any] | None:
     """Return what `up` says of itself while it runs for this project, else None: the system frees the lock of one that died."""
-    path = _lock(place)
-    with contextlib.suppress(OSError, ValueError), path.open() as file:
+    return _said(_lock(place))
+
+
+def _said(lock: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError), lock.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -92,18 +108,34 @@ def running_here(place: Settings) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _only_one(place: Settings, address: str) -> Iterator[None]:
-    """Hold the project's own lock, and say in it where the pages are."""
-    path = _lock(place)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"`nightgate up` runs already for {place.root.name}.", remedy="Ctrl-C where it runs ends it.") from None
-        file.truncate(0)
-        file.write(json.dumps({"address": address, "process": os.getpid()}))
-        file.flush()
+    """Hold the locks of the project and of its server's tables, which stand in its store, and say in them where the pages are."""
+    with contextlib.ExitStack() as held:
+        for lock in _locks(place):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(lock.open("a+"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _runs_already(place, _said(lock) or {}) from None
+            file.truncate(0)
+            file.write(json.dumps({"address": address, "process": os.getpid(), "project": str(place.root)}))
+            file.flush()
         yield
+
+
+def _locks(place: Settings) -> list[Path]:
+    from nightgate.cli.orchestrator import own_tables
+
+    tables = own_tables(place)
+    return [_lock(place), *([tables / "up.lock"] if tables is not None else [])]
+
+
+def _runs_already(place: Settings, other: Mapping[str, Any]) -> UsageError:
+    where = f", at {other['address']}" if other else ""
+    if other.get("project", str(place.root)) == str(place.root):
+        return UsageError(f"`nightgate up` runs already for {place.root.name}{where}.", remedy="Ctrl-C where it runs ends it.")
+    return UsageError(f"`nightgate up` runs already for the store {place.store.url}, of the project {other['project']}{where}.",
+                      remedy="Give each project a store of its own (NIGHTGATE_STORE), or end that one.")
 
 
 def _demand_closed(host: str) -> None:
@@ -112,15 +144,16 @@ def _demand_closed(host: str) -> None:
                          remedy=f"Set {AUTH}=admin:… first, and PREFECT_API_AUTH_STRING to the same where it is asked.")
 
 
+def _demand_one_password() -> None:
+    if AUTH in os.environ and os.environ.get(ASKED, os.environ[AUTH]) != os.environ[AUTH]:
+        raise UsageError(f"{ASKED} is another password than {AUTH}: the server would refuse its own runner.",
+                         remedy=f"Set both alike, or leave {ASKED} out.")
+
+
 def _demand_free(host: str, port: int) -> None:
     from nightgate.serving.running import listener
 
     listener(host, port).close()
-
-
-def _demand_store(place: Settings) -> None:
-    place.store.write("up-check", b"")
-    place.store.remove("up-check")
 
 
 def _demand_registry(place: Settings) -> None:
@@ -155,14 +188,19 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             return
 
 
-def _answered(address: str, server: "subprocess.Popen[bytes]") -> None:
+def _answered(place: Settings, address: str, server: "subprocess.Popen[bytes]") -> None:
     for _ in range(1_200):
         with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2):
             return
         if server.poll() is not None:
             break
         time.sleep(0.1)
-    raise UsageError("The server did not start.", remedy="`.nightgate/up.log` says why.")
+    raise UsageError(f"The server did not start. It said: {_last_word(place)}", remedy="`.nightgate/up.log` has the whole.")
+
+
+def _last_word(place: Settings) -> str:
+    lines = _log(place).read_text(errors="replace").splitlines()
+    return bounded(next((line.strip() for line in reversed(lines) if line.strip()), "nothing"), 500)
 
 
 def _lock(place: Settings) -> Path:

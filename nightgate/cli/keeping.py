@@ -5,6 +5,7 @@ import os
 import time
 
 from nightgate.cli.parsing import Answer, Commands
+from nightgate.errors import DefinitionError
 from nightgate.reports.document import Callout, Document, Heading, Paragraph, Part, Table
 from nightgate.settings import settings
 from nightgate.wording import counted
@@ -28,13 +29,18 @@ def add(commands: Commands) -> None:
 def clean(arguments: argparse.Namespace) -> Answer:
     """Remove what is not kept."""
     from nightgate import retention
+    from nightgate.definition.loading import definitions_of
 
-    found = retention.clean(settings(), dry_run=arguments.dry_run)
+    place = settings()
+    definitions, broken = definitions_of(place.models)
+    found = retention.clean(place, definitions.values(), dry_run=arguments.dry_run)
     size = sum(each.bytes for each in found)
     rows = [[each.key, each.why, f"{each.bytes:,}"] for each in found]
     parts: list[Part] = [Table(["what", "why", "bytes"], rows, frozenset({"bytes"}))] if rows else []
+    parts += [Paragraph(f"No run of {name} goes: whether a legal hold names it is not known. {why}") for name, why in broken.items()]
     told = f"{counted(len(found), 'thing')}, {size / 2**20:,.1f} MiB {'would go' if arguments.dry_run else 'removed'}"
-    return Answer({"dry_run": arguments.dry_run, "bytes": size, "removed": found}, Document("Clean", told, parts))
+    return Answer({"dry_run": arguments.dry_run, "bytes": size, "removed": found, "broken": broken}, Document("Clean", told, parts),
+                  DefinitionError.exit_code if broken else 0)
 
 
 def watch(arguments: argparse.Namespace) -> Answer:

@@ -3,15 +3,15 @@
 import argparse
 import sys
 
-from nightgate.cli.parsing import Answer, Commands
-from nightgate.errors import UsageError
+from nightgate.cli.parsing import Answer, Commands, port
+from nightgate.errors import DefinitionError, UsageError
 from nightgate.settings import settings
 
 
 def add(commands: Commands) -> None:
     """Declare the commands."""
     start = commands.add("up", up, "Start a Prefect server here and run all models on their schedules.", "nightgate up --port 4200")
-    start.add_argument("--port", type=int, default=4200)
+    start.add_argument("--port", type=port, default=4200)
     start.add_argument("--host", default="127.0.0.1", help="another than this machine's own needs PREFECT_SERVER_API_AUTH_STRING")
     start.add_argument("--check", action="store_true", help="say what would keep it from working, and start nothing")
     there = commands.add("deploy", deploy, "Write all models' schedules to the server that PREFECT_API_URL names.", "nightgate deploy")
@@ -37,15 +37,17 @@ def up(arguments: argparse.Namespace) -> Answer:
 def deploy(arguments: argparse.Namespace) -> Answer:
     """Write deployments to a server that is there."""
     from nightgate.cli.orchestrator import prepare
+    from nightgate.operations import by_hand, no_nights
     from nightgate.operations import deploy as written
 
     place = settings()
     prepare(place)
     print("Writing the schedules …", file=sys.stderr, flush=True)
     value = written(place, arguments.pool)
-    removed = f"\nRemoved: {', '.join(value['removed'])}." if value["removed"] else ""
-    return Answer(value, f"Deployed: {', '.join(value['deployed'])}.{removed}\n"
-                  f"A worker runs them: `prefect worker start --pool {arguments.pool}`.")
+    told = [f"Deployed: {', '.join(value['deployed'])}.", *(by_hand(each) for each in value["changed by hand"]),
+            *([f"Removed: {', '.join(value['removed'])}."] if value["removed"] else []), *map(no_nights, value["broken"].values()),
+            f"A worker runs them: `prefect worker start --pool {arguments.pool}`."]
+    return Answer(value, "\n".join(told), DefinitionError.exit_code if value["broken"] else 0)
 
 
 def pause(arguments: argparse.Namespace) -> Answer:

@@ -4,18 +4,25 @@ import logging
 import os
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from nightgate.alerts import Cause
 from nightgate.cli.everything import running_here
-from nightgate.errors import ServerUnavailable
+from nightgate.errors import ServerUnavailable, SourceUnavailable
 from nightgate.settings import Settings
+
+
+def own_tables(place: Settings) -> Path | None:
+    """Return the folder of the tables of this project's own Prefect server, None where the environment names a database."""
+    if {"PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL"} & os.environ.keys():
+        return None
+    return (place.store.local or place.root / ".nightgate") / "prefect"
 
 
 def prepare(place: Settings) -> None:
     """Set what Prefect reads from the environment when it is imported; what is set already stays."""
-    if not {"PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL"} & os.environ.keys():
-        folder = place.store.folder("prefect") if place.store.local else place.root / ".nightgate" / "prefect"
+    if (folder := own_tables(place)) is not None:
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
     results = place.store.folder("results") if place.store.local else place.root / ".nightgate" / "results"
@@ -40,9 +47,17 @@ def prepare(place: Settings) -> None:
 def retrain(place: Settings, model: str, *, as_of: date | None, overrides: Mapping[str, str], reason: str) -> dict[str, Any]:
     """Run the retraining flow of one model here and now; return its record.
 
-    Raises what the flow raises, and ServerUnavailable.
+    Raises what the flow raises, StoreError, ServerUnavailable, and UsageError for a server that refuses.
     """
+    place.store.demand_writable()
     prepare(place)
+    if api := os.environ.get("PREFECT_API_URL"):
+        from nightgate.operations import demand_server
+
+        try:
+            demand_server(api)
+        except SourceUnavailable as error:
+            raise ServerUnavailable(error.message, remedy="`nightgate up` starts one; without PREFECT_API_URL a run has its own.") from None
     import httpx
 
     from flows import embedded

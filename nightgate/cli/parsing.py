@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 from nightgate.errors import UsageError
 from nightgate.reports.document import Document
 
+LAST_PORT = 65_535
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -56,3 +58,10 @@ def pairs(texts: list[str]) -> Mapping[str, str]:
             raise UsageError(f"`{text}` is no key=value.", remedy="Write it as in `--set training.seed=7`.")
         found[key] = value
     return found
+
+
+def port(text: str, least: int = 1) -> int:
+    """Read the number of a port; 0, where that is allowed, is one that is free. Raises UsageError for what is none."""
+    if not (text.isdecimal() and least <= int(text) <= LAST_PORT):
+        raise UsageError(f"`{text}` is no port.", remedy=f"A port is a number from {least} to {LAST_PORT}, as in `--port 4200`.")
+    return int(text)

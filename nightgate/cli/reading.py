@@ -5,14 +5,17 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nightgate.cli.parsing import Answer, Commands
-from nightgate.errors import FileMissing, UsageError
+from nightgate.errors import DefinitionError, FileMissing, NightgateError, UsageError
 from nightgate.records import RunRecord, differing, gate_note, history, read_record, run_numbers
 from nightgate.reports.document import Callout, Document, Facts, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
 from nightgate.wording import counted, interval
+
+if TYPE_CHECKING:
+    from nightgate.definition.model import Definition
 
 
 def add(commands: Commands) -> None:
@@ -38,14 +41,19 @@ def add(commands: Commands) -> None:
 
 
 def status(arguments: argparse.Namespace) -> Answer:
-    """Show where each model stands."""
-    from nightgate.definition.loading import model_names
+    """Show where each model stands, and what on the server is not as the definitions say; 2 where a definition is broken."""
+    from nightgate.definition.loading import definition_path, definitions_of, load_definition
 
     place = settings()
-    names = [arguments.model] if arguments.model else model_names(place.models)
-    values = [_status(place, name) for name in names]
+    found, broken = ({arguments.model: load_definition(definition_path(place.models, arguments.model))}, {}) if arguments.model \
+        else definitions_of(place.models)
+    paused, server = _on_the_server(place)
+    values = [_status(place, definition, paused) for definition in found.values()]
+    told: list[Part] = [*map(Paragraph, broken.values()), *map(Paragraph, server)]
+    extra = {"broken": broken, "server": server}
+    code = DefinitionError.exit_code if broken else 0
     if arguments.all:
-        return Answer({"models": values}, Document("The last night", place.root.name, [_at_a_glance(values)]))
+        return Answer({"models": values, **extra}, Document("The last night", place.root.name, [_at_a_glance(values), *told]), code)
     parts: list[Part] = []
     for value in values:
         last = value["last_run"]
@@ -56,8 +64,26 @@ def status(arguments: argparse.Namespace) -> Answer:
             ("gates", "–" if last is None else ", ".join(f"{gate['boundary']} {'passed' if gate['success'] else 'stopped'}"
                                                          for gate in last["gates"]) or "none reached"),
             ("running", "no" if value["running"] is None else f"run {value['running']}"),
-            ("schedule", f"{value['schedule']['cron']} {value['schedule']['timezone']}, next {value['next_run']}")])]
-    return Answer(values[0] if arguments.model else {"files": values}, Document("Models", place.root.name, parts))
+            ("schedule", f"{value['schedule']['cron']} {value['schedule']['timezone']}, "
+             f"{'paused' if value['paused'] else 'next ' + value['next_run']}")])]
+    value = {**values[0], "server": server} if arguments.model else {"files": values, **extra}
+    return Answer(value, Document("Models", place.root.name, [*parts, *told]), code)
+
+
+def _on_the_server(place: Settings) -> tuple[set[str], list[str]]:
+    """Return the models whose nights are paused, and what else a person should know of the server that is named or runs here."""
+    from nightgate.cli.orchestrator import ui_address
+
+    if (address := ui_address(place)) is None:
+        return set(), []
+    from nightgate.operations import by_hand, deployed
+
+    try:
+        found = list(deployed(place, f"{address}/api", waits=()))
+    except NightgateError as error:
+        return set(), [f"What is paused or changed by hand is not known: {error.message} {error.remedy}"]
+    return {name.removeprefix("retraining/") for name in (each.name for each in found if each.paused) if name.startswith("retraining/")}, \
+        [by_hand(each.name) for each in found if each.by_hand]
 
 
 def _at_a_glance(values: list[dict[str, Any]]) -> Table:
@@ -71,7 +97,8 @@ def _at_a_glance(values: list[dict[str, Any]]) -> Table:
             marked.append(len(rows))
         rows.append([value["model"], last.get("verdict", "–"), last.get("as_of", "–"), str(value["champion"] or "–"),
                      f"{last['cost']['wall_seconds']:,.0f} s" if last.get("cost") else "–",
-                     "–" if last.get("lag") is None else f"{last['lag']:,.0f} s", value["next_run"], last.get("reason", "")[:60]])
+                     "–" if last.get("lag") is None else f"{last['lag']:,.0f} s", "paused" if value["paused"] else value["next_run"],
+                     last.get("reason", "")[:60]])
     return Table(["model", "verdict", "as of", "serves", "took", "late by", "next", "because"], rows, frozenset({"took", "late by"}),
                  frozenset(marked))
 
@@ -160,18 +187,16 @@ def open_page(address: str) -> None:
         raise UsageError("There is no browser here.", remedy=f"Open {address} by hand.")
 
 
-def _status(place: Settings, name: str) -> dict[str, Any]:
-    from nightgate.definition.loading import definition_path, load_definition
+def _status(place: Settings, definition: "Definition", paused: set[str]) -> dict[str, Any]:
     from nightgate.releases import champion_of
     from nightgate.runs import holder_of
     from nightgate.schedules import due
 
-    definition = load_definition(definition_path(place.models, name))
-    numbers = run_numbers(place.store, name)
+    name = definition.name
     held = holder_of(place.registry, name)
     return {"model": name, "champion": champion_of(place, name), "running": None if held is None else held[0],
-            "last_run": read_record(place.store, name).as_json() if numbers else None,
-            "schedule": definition.schedule.model_dump(mode="json"),
+            "last_run": read_record(place.store, name).as_json() if run_numbers(place.store, name) else None,
+            "schedule": definition.schedule.model_dump(mode="json"), "paused": name in paused,
             "next_run": next(due(definition.schedule, datetime.now(UTC), datetime.max.replace(tzinfo=UTC))).isoformat(timespec="minutes")}
 
 

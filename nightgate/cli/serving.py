@@ -4,10 +4,11 @@ import argparse
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightgate.cli.parsing import Answer, Commands
+from nightgate.cli.parsing import Answer, Commands, port
 from nightgate.errors import UsageError
 from nightgate.reports.document import Document, Table
 from nightgate.settings import settings
@@ -23,7 +24,7 @@ def add(commands: Commands) -> None:
     answer = commands.add("serve", serve, "Answer predictions over HTTP.", "nightgate serve --models credit --port 8000")
     answer.add_argument("--models", help="names, separated by commas; all that have a release when absent")
     answer.add_argument("--host", default="127.0.0.1")
-    answer.add_argument("--port", type=int, default=8000)
+    answer.add_argument("--port", type=partial(port, least=0), default=8000)
     answer.add_argument("--workers", type=int, default=1, help="processes that share the port")
     answer.add_argument("--cert", type=Path, help="certificate, for TLS")
     answer.add_argument("--cert-key", type=Path, help="its private key")

@@ -140,6 +140,7 @@ class Work:
         final = self._pipeline(setting, rows, FINAL_THREADS)
         with _openmp(FINAL_THREADS), threadpool_limits(FINAL_THREADS):
             final.fit(rows, self.table.target[self.split.train])
+        _in_order(final.steps[-1][1])
         return final
 
     def _pipeline(self, setting: Mapping[str, Scalar], rows: pd.DataFrame, threads: int) -> Pipeline:
@@ -195,10 +196,18 @@ def _race(place: Place, tried: Sequence[Mapping[str, Scalar]], table: Table, fol
 def _fitted(estimator: Any, train: Any, target: NDArray[Any], validate: Any, definition: Definition, threads: int
             ) -> NDArray[np.float64]:
     with threadpool_limits(threads):
-        prediction = said(estimator.fit(train, target), validate, definition.task)
+        estimator.fit(train, target)
+        _in_order(estimator)
+        prediction = said(estimator, validate, definition.task)
     if strange := int((~np.isfinite(prediction)).sum()):
         raise ValueError(f"{strange:,} of {prediction.size:,} predictions are no numbers")
     return prediction
+
+
+def _in_order(fitted: Any) -> None:
+    """Have a forest add up its trees in their order: threads add as they finish, and the last digit is chance."""
+    if "n_jobs" in fitted.get_params():
+        fitted.set_params(n_jobs=1)
 
 
 def _worth(metric: Metric, scores: Sequence[float]) -> float:

@@ -283,3 +283,15 @@ def test_a_kill_while_mlflow_makes_its_tables_leaves_none(tmp_path: Path) -> Non
 
     assert killed.returncode == 9 and not (tmp_path / "mlflow.db").exists()
     assert reconcile(place, "credit") == [] and (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--all"), ("clean",)], ids=" ".join)
+def test_a_broken_definition_keeps_no_command_from_the_other_models(words: tuple[str, ...], place: Settings,
+                                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    (place.models / "torn.toml").write_text('name = "torn"\nshedule = 1\n')
+
+    code, value = said(capsys, *words)
+
+    assert code == 2 and "models/torn.toml has" in value["broken"]["torn"]
+    assert "models/torn.toml has" in shown(capsys, *words)
+    assert words == ("clean",) or [each["model"] for each in value.get("models", value.get("files"))] == ["credit"]

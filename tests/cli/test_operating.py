@@ -91,6 +91,15 @@ def test_a_taken_port_is_told(command: str, place: Settings, capsys: pytest.Capt
     assert code == 2 and port in value["error"]["message"]
 
 
+@pytest.mark.parametrize(("words", "mistake"), [(("up", "--port", "80000"), "`80000` is no port."), (("up", "--port", "0"), "`0` is no port."),
+                                               (("up", "--port", "-1"), "`-1` is no port."), (("serve", "--port", "70000"), "no port.")], ids=str)
+def test_what_is_no_port_is_one_error_before_anything_starts(words: tuple[str, ...], mistake: str, place: Settings,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    code, value = said(capsys, *words)
+
+    assert code == 2 and mistake in value["error"]["message"] and "65535" in value["error"]["remedy"]
+
+
 def test_the_service_answers_and_ends_when_it_is_told(place: Settings) -> None:
     with subprocess.Popen([sys.executable, "-m", "nightgate", "serve", "--port", "0", "--json"], cwd=place.root, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as service:

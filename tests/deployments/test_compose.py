@@ -2,11 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from nightgate import skeleton
+from nightgate.client import ask
+from nightgate.processes import mark
 from tests.deployments.test_files import PASSWORDS, composed
 from tests.servers import free_port
 
@@ -52,7 +55,21 @@ def started(service: dict[str, Any], words: list[str], folder: Path) -> "subproc
     home = {"HOME": str(folder), "PREFECT_HOME": str(folder / "prefect"), "NIGHTGATE_PROJECT": str(folder / "project")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(words, cwd=folder / "project", env={**service["environment"], "PATH": path, **home}, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True)
+                            stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def died(api: str, password: str) -> Callable[[], tuple[str, list[Any]]]:
+    """Make a run whose worker died with it; return what asks for its state, and for the runs that took its place."""
+    def asked(method: str, path: str, body: Any = None) -> Any:
+        return ask(method, path, body, api=api, auth=password)
+
+    deployment = asked("GET", "/deployments/name/retraining/breast_cancer")["id"]
+    run = asked("POST", f"/deployments/{deployment}/create_flow_run", {"parameters": {"model": "breast_cancer"}})["id"]
+    asked("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}, "force": True})
+    machine, process, _ = mark().rsplit("|", 2)
+    asked("PATCH", f"/flow_runs/{run}", {"infrastructure_pid": f"{machine}|{process}|before"})
+    return lambda: (asked("GET", f"/flow_runs/{run}")["state"]["type"],
+                    asked("POST", "/flow_runs/filter", {"flow_runs": {"tags": {"all_": ["again"]}}}))
 
 
 def test_server_and_deployment_work_together_as_composed(services: dict[str, Any], tmp_path: Path) -> None:
@@ -73,6 +90,15 @@ def test_server_and_deployment_work_together_as_composed(services: dict[str, Any
         told = deploying.communicate(timeout=300)[0]
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(f"http://127.0.0.1:{PORT}/api/deployments/name/retraining/on-demand", timeout=30)
+        dead = died(f"http://127.0.0.1:{PORT}/api", server["environment"]["PREFECT_SERVER_API_AUTH_STRING"])
+        doctor = started(services["doctor"], services["doctor"]["command"], tmp_path)
+        ended.callback(doctor.communicate)
+        ended.callback(os.killpg, doctor.pid, signal.SIGKILL)
+        assert doctor.stdout is not None
+        while "ran nowhere" not in (line := doctor.stdout.readline()):
+            assert line, "the doctor ended"
+        state, again = dead()
 
     assert json.loads(pages)["api_url"] == "/api", "the pages ask where they came from, whatever name and port that is"
+    assert state == "CRASHED" and len(again) == 1, "it is started again once"
     assert deploying.returncode == 0 and "retraining/breast_cancer" in told, told

@@ -123,6 +123,16 @@ def test_what_is_wrong_is_refused_and_told(up: Up) -> None:
     assert failed.state == "Failed" and "training.flds" in failed.message and failed.verdict is None
 
 
+@pytest.mark.parametrize("words", [("run", "wine_cultivar"), ("pause", "wine_cultivar"), ("deploy",), ("doctor",)], ids=" ".join)
+def test_a_wrong_password_is_one_sentence_whatever_is_asked(words: tuple[str, ...], up: Up) -> None:
+    ended = subprocess.run([sys.executable, "-m", "nightgate", *words, "--json"], cwd=up.project, capture_output=True, text=True, check=False,
+                           env={**up.environment, "PREFECT_API_AUTH_STRING": "admin:wrong"})
+
+    error = json.loads(ended.stdout)["error"]
+    assert ended.returncode == 2 and "401" in error["message"] and "PREFECT_API_AUTH_STRING" in error["remedy"]
+    assert "Traceback" not in ended.stderr
+
+
 def test_the_outcome_of_a_run_is_read_by_its_id(up: Up) -> None:
     run = trigger("diabetes_progression", key="later")
 

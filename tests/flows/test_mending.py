@@ -1,22 +1,29 @@
 """Runs that died without a word are marked and started again once, whichever machine they ran on."""
 
+import os
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled, Crashed, Running, Scheduled
 
-from flows.deploying import write
+from flows.deploying import pause, write
 from flows.mending import mend
 from flows.runner import Runner
+from nightgate.errors import UsageError
+from nightgate.operations import deployed
 from nightgate.processes import mark
 from nightgate.records import history
 from nightgate.runs import lease
 from nightgate.settings import Settings
-from tests.projects import project
+from tests.commands import said, shown
+from tests.projects import copied, project, settings_of
+from tests.servers import free_port
 
 AT_ONCE = timedelta(0)
 
@@ -148,8 +155,68 @@ def test_what_was_changed_by_hand_stays_and_is_told(place: Settings) -> None:
         again = write(place)
         now = client.read_deployment(deployment.id).schedules[0].schedule
 
+    told = {each.name: each for each in deployed(place, os.environ["PREFECT_API_URL"])}
     assert written.kept == [] and again.deployed == [] and again.kept == ["retraining/mended"]
     assert isinstance(now, CronSchedule) and now.cron == "5 5 * * *"
+    assert len(told) == 6 and [name for name, each in told.items() if each.by_hand] == ["retraining/mended"]
+
+
+def test_status_tells_what_is_paused_and_what_was_changed_by_hand(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    written = write(place)
+    pause(["mended"], paused=True)
+    with get_client(sync_client=True) as client:
+        client.update_deployment(written.ids["monitoring/mended"], DeploymentUpdate(parameters={"model": "mended", "as_of": "2026-01-01"}))
+
+    everything, one, glance = said(capsys, "status", "--all")[1], said(capsys, "status", "mended")[1], shown(capsys, "status", "--all")
+
+    assert everything["models"][0]["paused"] and one["paused"] and "paused" in glance
+    assert len(everything["server"]) == 1 and everything["server"] == one["server"]
+    assert everything["server"][0].startswith("monitoring/mended was changed by hand")
+    assert "monitoring/mended was changed by hand" in " ".join(glance.split())
+
+
+def test_status_answers_at_once_without_the_server_that_is_named(place: Settings, monkeypatch: pytest.MonkeyPatch,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+
+    code, value = said(capsys, "status", "mended")
+
+    assert code == 0 and len(value["server"]) == 1 and "does not answer" in value["server"][0]
+
+
+def test_the_form_offers_a_model_that_has_come(place: Settings) -> None:
+    before = write(place)
+    definition = place.models / "mended.toml"
+    (place.models / "other.toml").write_text(definition.read_text().replace('"mended"', '"other"'))
+
+    again = write(place)
+    with get_client(sync_client=True) as client:
+        form = client.read_deployment(before.ids["retraining/on-demand"]).parameter_openapi_schema
+
+    assert form is not None and form["properties"]["model"]["enum"] == ["mended", "other"]
+    assert "retraining/on-demand" in again.deployed and again.kept == []
+
+
+def test_a_project_that_was_moved_keeps_its_nights_with_what_was_changed_by_hand(place: Settings, tmp_path: Path) -> None:
+    before = write(place)
+    with get_client(sync_client=True) as client:
+        client.update_deployment(before.ids["monitoring/mended"], DeploymentUpdate(parameters={"model": "mended", "as_of": "2026-01-01"}))
+        place.root.rename(tmp_path / "moved")
+        moved = settings_of(tmp_path / "moved")
+
+        again = write(moved)
+        automations = client.read_automations()
+
+    assert again.ids == before.ids and again.kept == ["monitoring/mended"]
+    assert len([*deployed(moved, os.environ["PREFECT_API_URL"])]) == 6
+    assert [each.name for each in automations if str(place.root) in each.name] == []
+
+
+def test_two_projects_have_no_server_in_common(place: Settings, tmp_path: Path) -> None:
+    write(place)
+
+    with pytest.raises(UsageError, match="of another: Nightgate, project"):
+        write(copied(place.root, tmp_path / "other"))
 
 
 def test_a_definition_that_changed_is_written_anew(place: Settings) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from nightgate.client import ask
 from nightgate.errors import SourceUnavailable
 from nightgate.records import read_record
-from tests.projects import people, project
+from tests.projects import copied, people, project
 from tests.servers import free_port
 
 
@@ -31,6 +31,10 @@ def until(process: "subprocess.Popen[str]", ready: Any) -> Any:
 def asked(api: str, path: str, body: Any = None) -> Any:
     """Return what a route of a server's API answers, to POST where there is a body."""
     return ask("GET" if body is None else "POST", path, body, api=api)
+
+
+def names(api: str) -> list[str]:
+    return [each["name"] for each in asked(api, "/deployments/filter", {})]
 
 
 def children(process: int) -> list[int]:
@@ -55,18 +59,28 @@ def test_up_schedules_every_night_runs_on_demand_and_ends_cleanly(tmp_path: Path
             scheduled = until(up, lambda: ask("POST", "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}, api=api))
             second = subprocess.run([*command, str(port + 1), "--json"], cwd=place.root, env=environment, capture_output=True, text=True,
                                     check=False)
+            other = copied(place.root, tmp_path / "other").root
+            shared = subprocess.run([*command, str(free_port()), "--json"], cwd=other, capture_output=True, text=True, check=False,
+                                    env={**environment, "NIGHTGATE_PROJECT": str(other), "NIGHTGATE_STORE": place.store_url})
             run = ask("POST", f"/deployments/{deployments['credit']['id']}/create_flow_run",
                       {"parameters": {"model": "credit", "reason": "asked by a test"}, "state": {"type": "SCHEDULED"}}, api=api)
             ended = until(up, lambda: (state := ask("GET", f"/flow_runs/{run['id']}", api=api)["state"])["type"] in ("COMPLETED", "FAILED", "CRASHED")
                           and state)
+            definition = place.models / "credit.toml"
+            (place.models / "debit.toml").write_text(definition.read_text().replace('"credit"', '"debit"'))
+            come = until(up, lambda: "debit" in names(api))
+            definition.unlink()
+            gone = until(up, lambda: "credit" not in names(api))
             started = children(up.pid)
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(60)
 
+    assert come and gone, "models come and go without a new start"
     assert deployments["credit"]["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
     assert len(scheduled) >= 3
     assert (second.returncode, json.loads(second.stdout)["error"]["kind"]) == (2, "UsageError")
+    assert shared.returncode == 2 and f"runs already for the store {place.store_url}, of the project {place.root}" in shared.stdout
     assert ended["type"] == "COMPLETED", ended
     assert (read_record(place.store, "credit").trigger, read_record(place.store, "credit").run_id) == ("asked by a test", run["id"])
     assert not [number for number in started if psutil.pid_exists(number) and psutil.Process(number).status() != "zombie"]

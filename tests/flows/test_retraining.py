@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from nightgate.errors import ContractBroken, LeakFound, ModelBusy
+from nightgate.errors import ContractBroken, LeakFound, ModelBusy, StoreError
 from nightgate.records import history, read_record, run_numbers
 from nightgate.releases import champion_of
 from nightgate.runs import holder_of, lease
@@ -256,3 +257,37 @@ def test_a_column_that_is_excluded_later_leaves_the_champion_comparable(place: S
     record = retrain()
 
     assert record["verdict"] in ("kept", "promoted") and record["metrics"]["champion"] is not None
+
+
+VANISHING = """
+from pathlib import Path
+
+def features(frame):
+    store, aside, once = (Path({root!r}) / name for name in (".nightgate", "aside", "once"))
+    if not once.exists():
+        once.touch()
+        store.rename(aside)
+        if {empty}:
+            store.mkdir()
+    return frame
+"""
+"""Own code that takes the store away while the features are made, as a disk that is unmounted does."""
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["an empty mount point is left", "nothing is left"])
+def test_a_store_that_vanishes_in_mid_run_is_told_and_the_next_run_works(empty: bool, place: Settings) -> None:
+    store, own = place.root / ".nightgate", f"vanishing_{empty}".lower()
+    (place.models / f"{own}.py").write_text(VANISHING.format(root=str(place.root), empty=empty))
+    definition = place.models / "credit.toml"
+    definition.write_text(f'{definition.read_text()}\n[features]\nown = "models.{own}:features"\n')
+
+    with pytest.raises(StoreError, match="has lost what run 1 of credit wrote into it"):
+        retrain()
+    left = [path for path in store.rglob("*.json") if "results" not in path.parts] if store.exists() else []
+    shutil.rmtree(store, ignore_errors=True)
+    (place.root / "aside").rename(store)
+    again = retrain()
+
+    assert left == [], "nothing is written into what stands in its place"
+    assert (again["verdict"], champion_of(place, "credit")) == ("promoted", again["run"])
+    assert holder_of(place.registry, "credit") is None

@@ -29,6 +29,7 @@ from nightgate.training.tuning import Trained, Work, choose, choose_threshold, t
 
 LOGISTIC = Candidate(estimator="logistic", search={"C": [0.1, 1.0]})
 FOREST = Candidate(estimator="forest", parameters={"n_estimators": 10})
+LEAVES = Candidate(estimator="forest", parameters={"n_estimators": 50, "min_samples_leaf": 7})
 BOOSTING = Candidate(estimator="boosting", search={"max_iter": [5, 20]})
 RIDGE = Candidate(estimator="linear", search={"alpha": [0.1, 10.0]})
 TYPES = {"a": "number", "b": "number", "c": "text", "y": "text", "t": "date", ROW: "integer", GROUP: "integer"}
@@ -138,6 +139,13 @@ def test_the_same_data_and_seed_give_the_same_model(candidate: Candidate, table:
     assert first.model_sha256 == second.model_sha256 == model_sha256(joblib.load(tmp_path / "model"))
     with threadpool_limits(1):
         assert np.array_equal(predict(first.pipeline, table.frame, "binary"), predict(second.pipeline, table.frame, "binary"))
+
+
+def test_a_forest_says_the_same_to_the_last_digit_however_its_threads_take_turns(table: Table) -> None:
+    found = [trained(table, LEAVES, threads=2) for _ in range(4)]
+
+    assert len({each.out_of_fold.tobytes() for each in found}) == 1
+    assert len({predict(found[0].pipeline, table.frame, "binary").tobytes() for _ in range(20)}) == 1
 
 
 def test_another_seed_or_other_rows_give_another_model(table: Table, tmp_path: Path) -> None:
