@@ -35,16 +35,16 @@ Column = Any
 
 
 class BlockScorer:
-    """A form, ready for many rows."""
+    """A form, ready for many rows, `block` of them at once. `prepare` makes its trees ready."""
 
-    def __init__(self, form: Form) -> None:
-        self.form = form
+    def __init__(self, form: Form, prepare: Callable[..., Quick | Walked] = prepared, block: int = BLOCK) -> None:
+        self.form, self.prepare, self.block = form, prepare, block
         self.trees: dict[str, Quick | Walked] = {}
 
     def __call__(self, columns: Sequence[Column], rows: int) -> Floats:
         """Return (n,) answers, or (n, classes), of columns in the order of `form.raw`."""
-        pieces = [self._block([_cut(column, slice(start, start + BLOCK)) for column in columns], min(BLOCK, rows - start))
-                  for start in range(0, rows, BLOCK)]
+        pieces = [self._block([_cut(column, slice(start, start + self.block)) for column in columns], min(self.block, rows - start))
+                  for start in range(0, rows, self.block)]
         return np.concatenate(pieces) if len(pieces) != 1 else pieces[0]
 
     def _block(self, columns: Sequence[Column], rows: int) -> Floats:
@@ -79,7 +79,7 @@ class BlockScorer:
         if trees is None:
             whole = {name.removeprefix(part["arrays"] + "_"): array for name, array in self.form.arrays.items()
                      if name.startswith(part["arrays"] + "_")}
-            trees = self.trees[part["arrays"]] = prepared(whole, part)
+            trees = self.trees[part["arrays"]] = self.prepare(whole, part)
         sums = trees.sums([made.column(op) if place in trees.used else None for place, op in enumerate(part["columns"])], made.rows)
         return [total / part["divide"] for total in sums] if part["divide"] != 1 else sums
 

@@ -24,13 +24,6 @@ DEEPEST = 60
 """Nodes and depth of trees that are written out: Python's parser takes 100 levels, and memory grows by 100 bytes a node."""
 
 
-def prepared(whole: Mapping[str, NDArray[Any]], part: Mapping[str, Any]) -> "Quick | Walked":
-    leaves = np.add.reduceat(whole["feature"] < 0, whole["starts"])
-    wide = np.uint64 if leaves.max() > 32 else np.uint32
-    size = (len(whole["feature"]) + 3 * len(part["columns"])) * len(leaves) * np.dtype(wide).itemsize
-    return Quick(whole, part, wide) if leaves.max() <= MOST_LEAVES and size <= MOST_TABLE else Walked(whole, part)
-
-
 class Walked:
     """Trees that every row walks down, level by level."""
 
@@ -159,6 +152,15 @@ class Quick:
                 if self.output[tree] in (-1, output):
                     total += said[:, tree, output] if self.output[tree] < 0 else said[:, tree]
         return sums
+
+
+def prepared(whole: Mapping[str, NDArray[Any]], part: Mapping[str, Any], quick: type[Quick] = Quick,
+             walked: type[Walked] = Walked) -> Quick | Walked:
+    """Return the trees of a part, ready in the form that suits their size."""
+    leaves = np.add.reduceat(whole["feature"] < 0, whole["starts"])
+    wide = np.uint64 if leaves.max() > 32 else np.uint32
+    size = (len(whole["feature"]) + 3 * len(part["columns"])) * len(leaves) * np.dtype(wide).itemsize
+    return quick(whole, part, wide) if leaves.max() <= MOST_LEAVES and size <= MOST_TABLE else walked(whole, part)
 
 
 class Trees:
