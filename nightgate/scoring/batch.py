@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from joblib import Parallel, cpu_count, delayed
-from scipy.stats import binom
 
 from nightgate.contracts.forms import RowRule, Shape
 from nightgate.contracts.gate import GateResult, check
@@ -43,6 +43,9 @@ GIVEN = "given.parquet"
 
 ENOUGH = 500
 """Rows from which a contract's rules on shares and figures speak of a table: as many as it was made to bear."""
+
+PASSING: Mapping[str, Any] = {"compression": "none", "write_statistics": False}
+"""How files are written that are read once."""
 
 Shown = Callable[[GateResult], object]
 
@@ -82,7 +85,7 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
         work.share(given, GIVEN)
         parts = _write_parts(replace(settings, dask=dask), scorer, work, pq.read_metadata(given).num_row_groups)
         whole = folder / "scored.parquet"
-        _written((_decoded(_read(work, part)) for part in parts), whole, compression="snappy")
+        _written((_decoded(_read(work, part)) for part in parts), whole)
         _pass(check(for_table(made, frozenset(pq.read_schema(whole).names), rows), whole, boundary="predictions"), model, show)
         target.put(whole)
     except DataUnusable:
@@ -116,6 +119,8 @@ def for_table(suite: Suite, columns: frozenset[str], rows: int) -> Suite:
         if each.type.startswith("expect_table_row_count") or not columns.issuperset(each.columns) or (rows < ENOUGH and not of_rows):
             continue
         if rows < ENOUGH and each.mostly < 1:
+            from scipy.stats import binom  # half a second
+
             each = replace(each, mostly=1 - min(rows, float(binom.isf(1e-5, rows, 1 - each.mostly))) / rows)
         kept.append(each)
     return replace(suite, checks=tuple(kept))
@@ -133,7 +138,7 @@ def _write_typed(scorer: Scorer, keys: Mapping[str, ColumnType], root: Path, sou
     if path.exists():
         return int(pq.read_metadata(path).num_rows)
     read = scorer.definition.source.model_copy(update={"data": source, "query": None})
-    return _written((_typed(scorer, chunk, keys) for chunk in read_chunks(read, root)), path, compression="none")
+    return _written((_typed(scorer, chunk, keys) for chunk in read_chunks(read, root)), path, **PASSING)
 
 
 def _typed(scorer: Scorer, chunk: pa.Table, keys: Mapping[str, ColumnType]) -> pa.Table:
@@ -181,7 +186,7 @@ def _write_part(scorer: Scorer, work: Store, number: int) -> None:
     columns = {name: rows[name] for name in keys} | {name: made[name] for name in made.column_names}
     version = pa.repeat(pa.scalar(scorer.release.manifest.version, pa.int64()), len(rows))
     table, file = pa.table({**columns, "model_version": version}), pa.BufferOutputStream()
-    pq.write_table(table, file, compression="none", use_dictionary=_repeating(table.schema))
+    pq.write_table(table, file, use_dictionary=_repeating(table.schema), **PASSING)
     work.write(_part(number), file.getvalue().to_pybytes())
 
 
@@ -201,12 +206,12 @@ def _forget(work: Store, folder: Path) -> None:
         work.remove("")
 
 
-def _written(tables: Iterator[pa.Table], path: Path, *, compression: str) -> int:
+def _written(tables: Iterator[pa.Table], path: Path, **how: Any) -> int:
     """Write tables of one schema into a Parquet file, which appears when it is whole; return their rows."""
     writer, rows, partial = None, 0, path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         for table in _ahead(tables):
-            writer = writer or pq.ParquetWriter(partial, table.schema, compression=compression, use_dictionary=_repeating(table.schema))
+            writer = writer or pq.ParquetWriter(partial, table.schema, use_dictionary=_repeating(table.schema), **how)
             writer.write_table(table.cast(writer.schema), row_group_size=GROUP)
             rows += table.num_rows
         if writer is not None:

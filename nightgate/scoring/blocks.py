@@ -153,8 +153,8 @@ def _looked_up(x: Column, keys: Sequence[Any], values: Sequence[float], unknown:
 
 def expit(values: Floats) -> Floats:
     """Return 1 / (1 + exp(-x)) by the C library's exponential, as scipy does; numpy's own differs in the last bit."""
-    exp = math.exp
-    return np.array([1.0 / (1.0 + (exp(-x) if x > -709.0 else math.inf)) for x in values.tolist()])
+    raised = np.array([*map(math.exp, np.minimum(-values, 709.0).tolist())])
+    return np.asarray(1.0 / (1.0 + np.where(values > -709.0, raised, math.inf)))
 
 
 def softmax(values: Floats) -> Floats:

@@ -40,7 +40,7 @@ class FastQuick(Quick):
         super().__init__(whole, part, kind)
         tables = [table for _, table, _ in self.tables.values()]
         padded = -(-self.trees // WIDTH) * WIDTH
-        self.lines: NDArray[Any] = np.full((1 + sum(map(len, tables)), padded), np.iinfo(kind).max, dtype=kind)  # the first: nothing is gone yet
+        self.lines: NDArray[Any] = np.full((1 + sum(map(len, tables)), padded), np.iinfo(kind).max, dtype=kind)  # first: nothing is gone
         self.first = np.cumsum([1, *map(len, tables)])[:-1]
         for first, table in zip(self.first, tables, strict=True):
             self.lines[first:first + len(table), :self.trees] = table
