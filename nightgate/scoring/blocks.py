@@ -77,9 +77,7 @@ class BlockScorer:
     def _trees(self, part: Mapping[str, Any], made: "_Made") -> list[Floats]:
         trees = self.trees.get(part["arrays"])
         if trees is None:
-            whole = {name.removeprefix(part["arrays"] + "_"): array for name, array in self.form.arrays.items()
-                     if name.startswith(part["arrays"] + "_")}
-            trees = self.trees[part["arrays"]] = self.prepare(whole, part)
+            trees = self.trees[part["arrays"]] = self.prepare(self.form, part)
         sums = trees.sums([made.column(op) if place in trees.used else None for place, op in enumerate(part["columns"])], made.rows)
         return [total / part["divide"] for total in sums] if part["divide"] != 1 else sums
 

@@ -4,8 +4,10 @@ Trees of at most 64 leaves are answered without walking: each leaf is a bit, eac
 leaves to its left away, and the first bit that stays is the leaf. Source: Lucchese et al., QuickScorer (SIGIR 2015).
 """
 
+import sys
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,12 @@ MOST_TABLE = 1 << 25
 MOST_NODES = 60_000
 DEEPEST = 60
 """Nodes and depth of trees that are written out: Python's parser takes 100 levels, and memory grows by 100 bytes a node."""
+
+
+def nodes_of(form: Form, part: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a part's trees by their names."""
+    return {name: form.arrays[f"{part['arrays']}_{name}"] for name in
+            ("starts", "output", "feature", "threshold", "left", "right", "missing_left", "category", "value")}
 
 
 class Walked:
@@ -69,11 +77,21 @@ class Walked:
         return nodes
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Where a column's rows of the table are: the first interval's, the one of missing values, and what a value is compared with."""
+
+    first: int
+    missing: int
+    bounds: NDArray[np.float64]
+    categories: bool
+
+
 class Quick:
     """Trees of few leaves: for each column a table of the leaves that are left, by the interval that a value falls into."""
 
     def __init__(self, whole: Mapping[str, NDArray[Any]], part: Mapping[str, Any], kind: type) -> None:
-        self.base, self.kind, self.output = part["base"], kind, whole["output"]
+        self.base, self.kind, self.output, self.bit = part["base"], kind, whole["output"], kind(1)
         self.used = set(whole["feature"].tolist()) - {-1}
         self.trees = len(whole["starts"])
         first, last, leaf = self._leaves(whole)
@@ -85,7 +103,17 @@ class Quick:
         self.value[tree_of[ends], leaf[ends]] = value[ends]
         self.flat = self.value.reshape(self.trees * leaves, *value.shape[1:])
         self.offset = np.arange(self.trees) * leaves
-        self.tables = {place: self._table(place, whole, part["sets"], first, last, tree_of) for place in sorted(self.used)}
+        made = {place: self._table(place, whole, part["sets"], first, last, tree_of) for place in sorted(self.used)}
+        self.table = np.concatenate([table for _, table, _ in made.values()])
+        starts = np.cumsum([0, *(len(table) for _, table, _ in made.values())]).tolist()
+        self.columns = {place: Rows(start, after - 1, bounds, categories) for (place, (bounds, _, categories)), start, after
+                        in zip(made.items(), starts, starts[1:], strict=False)}
+        self.places = [np.flatnonzero(self.output == place) for place in range(len(self.base))]
+        self.size, self.before = self.trees * np.dtype(kind).itemsize, self.offset - 1
+        self.first = self.flat.copy()  # what the first trees say holds the base already
+        for place, base in enumerate(self.base):
+            tree = int(self.places[place][0]) if value.ndim == 1 else 0
+            self.first.reshape(self.trees, leaves, -1)[tree, :, place if value.ndim == 2 else 0] += base
 
     def _leaves(self, whole: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return the first and last leaf below each node, counted from the left, and the number of each leaf."""
@@ -133,19 +161,18 @@ class Quick:
 
     def sums(self, columns: Sequence[Floats | None], rows: int) -> list[Floats]:
         stay: NDArray[Any] = np.full((rows, self.trees), np.iinfo(self.kind).max, dtype=self.kind)
-        for place, (bounds, table, categories) in self.tables.items():
+        for place, found in self.columns.items():
             column = columns[place]
             assert column is not None
             gone = np.isnan(column)
-            if categories:
+            if found.categories:
                 gone |= column < 0
-                at = np.minimum(np.where(gone, 0, column), len(bounds)).astype(np.intp)
+                at = np.minimum(np.where(gone, 0, column), len(found.bounds)).astype(np.intp) + found.first
             else:
-                at = np.searchsorted(bounds, column)
-            at[gone] = len(table) - 1
-            stay &= table[at]
-        lowest = stay & (~stay + self.kind(1))
-        said = self.flat[np.bitwise_count(lowest - self.kind(1)) + self.offset]
+                at = np.searchsorted(found.bounds, column) + found.first
+            at[gone] = found.missing
+            stay &= self.table[at]
+        said = self.flat[np.bitwise_count((stay ^ (stay - self.bit)) >> self.bit) + self.offset]
         sums = [np.full(rows, value) for value in self.base]
         for tree in range(self.trees):
             for output, total in enumerate(sums):
@@ -153,22 +180,37 @@ class Quick:
                     total += said[:, tree, output] if self.output[tree] < 0 else said[:, tree]
         return sums
 
+    def masks(self, place: int) -> tuple[list[int], int]:
+        """Return the leaves left of each interval of a column, over all trees, and those left of a missing value, as whole numbers."""
+        rows = self.columns[place]
+        made = [int.from_bytes(row.tobytes(), sys.byteorder) for row in self.table[rows.first:rows.missing + 1]]
+        return made[:-1], made[-1]
 
-def prepared(whole: Mapping[str, NDArray[Any]], part: Mapping[str, Any], quick: type[Quick] = Quick,
-             walked: type[Walked] = Walked) -> Quick | Walked:
+    def one(self, left: int) -> list[float]:
+        """Return the sums of one row, of whose leaves these are left; added one after the other, as scikit-learn does."""
+        stay: NDArray[Any] = np.frombuffer(left.to_bytes(self.size, sys.byteorder), self.kind)
+        said = self.first.take(np.bitwise_count(stay ^ (stay - self.bit)) + self.before, 0)
+        if said.ndim == 2:
+            return list(map(float, np.add.accumulate(said)[-1]))
+        if len(self.places) == 1:
+            return [np.add.accumulate(said).item(-1)]
+        return [np.add.accumulate(said[trees]).item(-1) for trees in self.places]
+
+
+def prepared(form: Form, part: Mapping[str, Any], quick: type[Quick] = Quick, walked: type[Walked] = Walked) -> Quick | Walked:
     """Return the trees of a part, ready in the form that suits their size."""
+    whole = nodes_of(form, part)
     leaves = np.add.reduceat(whole["feature"] < 0, whole["starts"])
     wide = np.uint64 if leaves.max() > 32 else np.uint32
     size = (len(whole["feature"]) + 3 * len(part["columns"])) * len(leaves) * np.dtype(wide).itemsize
-    return quick(whole, part, wide) if leaves.max() <= MOST_LEAVES and size <= MOST_TABLE else walked(whole, part)
+    return quick(whole, part, wide) if 1 < leaves.max() <= MOST_LEAVES and size <= MOST_TABLE else walked(whole, part)
 
 
 class Trees:
     """The nodes of a part's trees as Python's own lists."""
 
     def __init__(self, form: Form, part: Mapping[str, Any]) -> None:
-        whole = {name: form.arrays[f"{part['arrays']}_{name}"] for name in
-                 ("starts", "output", "feature", "threshold", "left", "right", "missing_left", "category", "value")}
+        whole = nodes_of(form, part)
         self.used = set(whole["feature"].tolist()) - {-1}
         self.large = len(whole["feature"]) > MOST_NODES or _depth(whole) > DEEPEST
         self.starts, self.output = whole["starts"].tolist(), whole["output"].tolist()

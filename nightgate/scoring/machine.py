@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from nightgate.scoring.forests import Floats, Quick, Walked, prepared
+from nightgate.scoring.form import Form
 
 BLOCK = 131_072
 """Rows at once: the kernels cut them into pieces of their own."""
@@ -24,8 +25,8 @@ WIDTH = 16
 """Trees of one line of the cache."""
 
 
-def fast(whole: Mapping[str, NDArray[Any]], part: Mapping[str, Any]) -> Quick | Walked:
-    return prepared(whole, part, quick=FastQuick, walked=FastWalked)
+def fast(form: Form, part: Mapping[str, Any]) -> Quick | Walked:
+    return prepared(form, part, quick=FastQuick, walked=FastWalked)
 
 
 def kernel(function: Callable[..., None]) -> Any:
@@ -34,28 +35,23 @@ def kernel(function: Callable[..., None]) -> Any:
 
 
 class FastQuick(Quick):
-    """The tables of all columns below each other, one line for each interval."""
+    """Few leaves. `lines`: the table, its rows as wide as lines of the cache."""
 
     def __init__(self, whole: Mapping[str, NDArray[Any]], part: Mapping[str, Any], kind: type) -> None:
         super().__init__(whole, part, kind)
-        tables = [table for _, table, _ in self.tables.values()]
-        padded = -(-self.trees // WIDTH) * WIDTH
-        self.lines: NDArray[Any] = np.full((1 + sum(map(len, tables)), padded), np.iinfo(kind).max, dtype=kind)  # first: nothing is gone
-        self.first = np.cumsum([1, *map(len, tables)])[:-1]
-        for first, table in zip(self.first, tables, strict=True):
-            self.lines[first:first + len(table), :self.trees] = table
+        self.lines = np.pad(self.table, ((0, 0), (0, -self.trees % WIDTH)))
         self.said = self.flat.reshape(len(self.flat), -1)
 
     def sums(self, columns: Sequence[Floats | None], rows: int) -> list[Floats]:
-        lines = np.empty((len(self.tables), rows), np.uint32)
-        for row, first, (place, (bounds, table, categories)) in zip(lines, self.first, self.tables.items(), strict=True):
+        lines = np.empty((len(self.columns), rows), np.uint32)
+        for line, (place, found) in zip(lines, self.columns.items(), strict=True):
             column = columns[place]
             assert column is not None
-            steps = len(bounds).bit_length()
-            padded = np.full((1 << steps) - 1, np.inf)
-            padded[:len(bounds)] = bounds
-            _intervals(np.where(column >= 0, np.floor(column), np.nan) if categories else column, padded, steps, first,
-                       first + len(table) - 1, row)
+            steps = len(found.bounds).bit_length()
+            bounds = np.full((1 << steps) - 1, np.inf)
+            bounds[:len(found.bounds)] = found.bounds
+            _intervals(np.where(column >= 0, np.floor(column), np.nan) if found.categories else column, bounds, steps, found.first,
+                       found.missing, line)
         sums = np.repeat(np.array(self.base)[:, None], rows, axis=1)
         _add_leaves(lines, self.lines, self.said, self.offset, self.output, sums)
         return list(sums)
@@ -106,13 +102,13 @@ def _add_leaves(lines: Any, table: Any, said: Any, offset: Any, output: Any, sum
         count = min(PIECE, rows - start)
         for row in range(count):
             mine = stay[row]
-            mine[:] = table[0]
-            for column in range(0, columns - 3, 4):  # four at once: what stays is written a quarter as often
+            mine[:] = table[lines[0, start + row]]
+            for column in range(1, columns - 3, 4):  # four at once: what stays is written a quarter as often
                 one, two = table[lines[column, start + row]], table[lines[column + 1, start + row]]
                 three, four = table[lines[column + 2, start + row]], table[lines[column + 3, start + row]]
                 for tree in range(len(mine)):
                     mine[tree] &= one[tree] & two[tree] & three[tree] & four[tree]
-            for column in range(columns - columns % 4, columns):
+            for column in range(columns - (columns - 1) % 4, columns):
                 one = table[lines[column, start + row]]
                 for tree in range(len(mine)):
                     mine[tree] &= one[tree]

@@ -1,7 +1,7 @@
 """One row: a form written out as plain Python, which answers in microseconds. Needs nothing but the form.
 
-Trees become nested `if`s in functions of a few trees each: compiling a large one would hold the interpreter, and requests
-with it, for as long. Large forests are walked instead.
+Many trees of few leaves are looked up in a table (`forests.Quick`). Others become nested `if`s in functions of a few trees each:
+compiling a large one would hold the interpreter, and requests with it, for as long. Large forests are walked instead.
 """
 
 import math
@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from nightgate.scoring.forests import Trees, number_of, walked
+from nightgate.scoring.forests import Quick, Trees, number_of, prepared, walked
 from nightgate.scoring.form import TEXTS, Form
 
 Row = Callable[..., Any]
 
 GROUP = 5
 """Trees of one generated function."""
+
+MANY = 50
+"""Trees from which one look at a table for all of them is faster than `if`s."""
 
 
 def row_scorer(form: Form) -> Row:
@@ -38,7 +41,7 @@ class _Writer:
     def __init__(self, form: Form) -> None:
         self.form, self.lines, self.done, self.count = form, list[str](), set[int](), 0
         self.names: dict[str, Any] = {"nan": math.nan, "inf": math.inf, "exp": math.exp, "isotonic": isotonic, "walked": walked,
-                                      "softmax": softmax, "shares": shares}
+                                      "softmax": softmax, "shares": shares, "bisect": bisect_left}
 
     def function(self, name: str, lines: Sequence[str]) -> Row:
         space = dict(self.names)
@@ -169,6 +172,8 @@ class _Writer:
         return [f"({' + '.join(column)}) / {len(sums)}" for column in zip(*sums, strict=True)]
 
     def _trees(self, part: Mapping[str, Any]) -> list[str]:
+        if len(self.form.arrays[f"{part['arrays']}_starts"]) >= MANY and isinstance(quick := prepared(self.form, part), Quick):
+            return self._quick(quick, part)
         trees = Trees(self.form, part)
         columns = [self.column(op) if place in trees.used else "nan" for place, op in enumerate(part["columns"])]
         outputs = [self.fresh() for _ in part["base"]]
@@ -180,8 +185,27 @@ class _Writer:
         else:
             for first in range(0, len(trees.starts), GROUP):
                 self._group(trees, range(first, min(first + GROUP, len(trees.starts))), columns, outputs)
+        self._divide(part, outputs)
+        return outputs
+
+    def _divide(self, part: Mapping[str, Any], outputs: Sequence[str]) -> None:
         if part["divide"] != 1:
             self.lines += [f"{name} /= {part['divide']}.0" for name in outputs]
+
+    def _quick(self, quick: Quick, part: Mapping[str, Any]) -> list[str]:
+        """Write where each value falls in its column's table; what stays of the leaves is found over all trees at once."""
+        left = self.fresh()
+        for number, (place, rows) in enumerate(quick.columns.items()):
+            x, last = self.column(part["columns"][place]), len(rows.bounds)
+            masks, missing = map(self.constant, quick.masks(place))
+            if rows.categories:
+                found = f"{masks}[int({x} if {x} < {last} else {last})] if {x} >= 0.0 else {missing}"
+            else:
+                found = f"{masks}[bisect({self.constant(rows.bounds.tolist())}, {x})] if {x} == {x} else {missing}"
+            self.lines.append(f"{left} {'&' if number else ''}= {found}")
+        outputs = [self.fresh() for _ in part["base"]]
+        self.lines.append(f"[{', '.join(outputs)}] = {self.constant(quick.one)}({left})")
+        self._divide(part, outputs)
         return outputs
 
     def _group(self, trees: "Trees", chosen: range, columns: Sequence[str], outputs: Sequence[str]) -> None:

@@ -11,8 +11,8 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from nightgate.errors import NightgateError
 from nightgate.predictionlog import FOLDER, Segment
@@ -34,10 +34,10 @@ REFUSALS = {"unknown": (401, "a valid key is needed: Authorization: Bearer KEY")
             "scope": (403, "the key is not for this"), "rate": (429, "too many requests; ask again in a second")}
 
 log = logging.getLogger("nightgate")
+quoted = lru_cache(json.dumps)
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(NamedTuple):
     live: Live
     role: str
     rows: list[Row]
@@ -153,7 +153,7 @@ class Service:
         if segment is None:
             segment = self.segments[live.model] = Segment(self.settings.store.folder(FOLDER) / live.model)
         begin = (f'{{"at":{time.time()!r},"request":"{answer.request}","version":{live.version},"role":"{answer.role}",'
-                 f'"consumer":{json.dumps(consumer)},"sent":').encode()
+                 f'"consumer":{quoted(consumer)},"sent":').encode()
         try:
             segment.append(live.version, live.logged, [begin, sent, f',"answers":[{answer.written}]}}\n'.encode()])
         except OSError as error:
@@ -175,7 +175,7 @@ class Service:
             return
         with contextlib.suppress(RefusedError):
             made = await self._answered(live, "shadow", answered.rows)
-            self._log(replace(made, request=answered.request), consumer, sent)
+            self._log(made._replace(request=answered.request), consumer, sent)
 
     async def _other(self, path: str, scope: Any, receive: Receive) -> tuple[int, bytes, bytes]:
         """Answer everything but Nightgate's own predictions: status, body, content type where it is not JSON."""

@@ -82,13 +82,13 @@ def encoders(kind: str) -> Any:
 
 
 ESTIMATORS: dict[str, list[Any]] = {
-    "binary": [LogisticRegression(), HistGradientBoostingClassifier(max_iter=20), RandomForestClassifier(7, max_depth=6), DecisionTreeClassifier(),
-               GradientBoostingClassifier(n_estimators=8), ExtraTreesClassifier(5, max_depth=4), CalibratedClassifierCV(LogisticRegression(), cv=2),
+    "binary": [LogisticRegression(), HistGradientBoostingClassifier(max_iter=60), RandomForestClassifier(7, max_depth=6), DecisionTreeClassifier(),
+               GradientBoostingClassifier(n_estimators=8), ExtraTreesClassifier(60, max_depth=4), CalibratedClassifierCV(LogisticRegression(), cv=2),
                CalibratedClassifierCV(RandomForestClassifier(3, max_depth=4), cv=2, method="isotonic")],
-    "multiclass": [LogisticRegression(), HistGradientBoostingClassifier(max_iter=8), RandomForestClassifier(7, max_depth=6), DecisionTreeClassifier(),
-                   GradientBoostingClassifier(n_estimators=4), CalibratedClassifierCV(LogisticRegression(), cv=2, method="isotonic")],
+    "multiclass": [LogisticRegression(), HistGradientBoostingClassifier(max_iter=8), RandomForestClassifier(60, max_depth=4), DecisionTreeClassifier(),
+                   GradientBoostingClassifier(n_estimators=20), CalibratedClassifierCV(LogisticRegression(), cv=2, method="isotonic")],
     "regression": [Ridge(), LinearRegression(), ElasticNet(0.01), HistGradientBoostingRegressor(max_iter=20), RandomForestRegressor(5),
-                   GradientBoostingRegressor(n_estimators=8), DecisionTreeRegressor(max_depth=5)]}
+                   GradientBoostingRegressor(n_estimators=60), DecisionTreeRegressor(max_depth=5)]}
 EXACT = ("Tree", "Forest", "Boosting")
 
 
@@ -150,7 +150,7 @@ def check(pipeline: Pipeline, frame: pd.DataFrame, task: Any, *, exact: bool) ->
 @pytest.mark.parametrize("task", [*CLASSES])
 def test_native_categories_are_compiled(task: Any) -> None:
     frame = data(2_000, 1, missing=0.1)
-    estimator = HistGradientBoostingRegressor(max_iter=30) if task == "regression" else HistGradientBoostingClassifier(max_iter=30)
+    estimator = HistGradientBoostingRegressor(max_iter=60) if task == "regression" else HistGradientBoostingClassifier(max_iter=60)
     pipeline = Pipeline([("columns", "passthrough"), ("model", estimator)]).fit(frame, target(frame, task, 1))
     form = form_of(pipeline, frame, task)
 
