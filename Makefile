@@ -34,7 +34,7 @@ LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header
 lock:
 	$(LOCK) --group dev pyproject.toml -o requirements.lock
 	$(LOCK) --no-annotate -c requirements.lock --group serving -o deployments/serving.lock
-	$(LOCK) --no-annotate -c requirements.lock --extra postgresql --extra s3 --extra redis --extra dask pyproject.toml -o deployments/worker.lock
+	$(LOCK) --no-annotate -c requirements.lock --extra postgresql --extra s3 --extra redis --extra dask --extra fast pyproject.toml -o deployments/worker.lock
 	$(LOCK) --no-annotate --group mlflow -o deployments/mlflow.lock
 
 fixture: $(READY)

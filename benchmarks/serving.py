@@ -3,7 +3,7 @@
 The same pipeline everywhere: 20 numeric and 10 categorical columns, histogram gradient boosting with 200 trees. The
 processor time is that of the server's process and its children while a client asks over 16 connections at once; latency is that of one
 connection alone. Medians of rounds.
-`NIGHTGATE_LONG=1` also scores 10 million rows, beside mlflow's pyfunc on a tenth of them.
+`NIGHTGATE_LONG=1` also scores 10 million rows, beside mlflow's pyfunc on the same file.
 """
 
 import contextlib
@@ -173,24 +173,24 @@ def _swaps(place: Settings, row: object, requests: int) -> list[Claim]:
 
 
 def _batch(place: Settings, folder: Path) -> list[Claim]:
-    """Score 10 million rows, and a million by mlflow's pyfunc for comparison."""
+    """Score 10 million rows, the same file by mlflow's pyfunc."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from benchmarks.processes import spent
 
     blocks = (pa.Table.from_pandas(_rows(1_000_000, seed=seed), preserve_index=False) for seed in range(5, 15))
-    pq.write_table(tenth := next(blocks), folder / "tenth.parquet", row_group_size=131_072)
-    with pq.ParquetWriter(folder / "large.parquet", tenth.schema) as writer:
-        for block in itertools.chain([tenth], blocks):
+    first = next(blocks)
+    with pq.ParquetWriter(folder / "large.parquet", first.schema) as writer:
+        for block in itertools.chain([first], blocks):
             writer.write_table(block, row_group_size=131_072)
     ours = spent([sys.executable, "-m", "nightgate", "score", "credit", "--input", str(folder / "large.parquet"), "--output",
                   str(folder / "scored.parquet")], folder=place.root)
     claims = [Claim("GiB while 10 million rows are scored", ours.peak / 2**30, 1.0),
-              Claim("seconds for 10 million rows", ours.seconds, 600)]
+              Claim("seconds for 10 million rows", ours.seconds, 60)]
     if (python := _environment("mlflow")) is not None:
         theirs = spent([str(python), str(HERE / "servers/mlflow_batch.py"), str(folder)], folder=folder)
-        claims.append(Claim("time of mlflow's pyfunc a row / ours", 10 * theirs.seconds / ours.seconds, 4, at_least=True))
+        claims.append(Claim("time of mlflow's pyfunc a row / ours", theirs.seconds / ours.seconds, 4, at_least=True))
     return claims
 
 

@@ -24,6 +24,9 @@ SQLITE = "sqlite:///"
 RUN = "nightgate.run"
 """Tag of runs and versions: the number of the Nightgate run."""
 
+RELEASE = "nightgate.release"
+"""Tag of versions: the address of the release."""
+
 LONGEST_PARAMETER = 500
 """Characters of a parameter's value: the least that MLflow's stores accept."""
 
@@ -56,8 +59,10 @@ def record(settings: Settings, entry: Entry) -> None:
         if not _has_model(client, entry.model):
             with contextlib.suppress(MlflowException):  # another process was quicker
                 client.create_registered_model(entry.model)
-        version = client.create_model_version(entry.model, source=entry.release, run_id=run_id,
-                                              tags={RUN: str(entry.run), **entry.tags})
+        # MLflow's server takes no path of another machine's disk: the version points to its run, and its tag names the release
+        refused = tracking_uri(settings).startswith("http") and "://" not in entry.release
+        version = client.create_model_version(entry.model, source=f"runs:/{run_id}/release" if refused else entry.release, run_id=run_id,
+                                              tags={RUN: str(entry.run), RELEASE: entry.release, **entry.tags})
         client.set_registered_model_alias(entry.model, "challenger", version.version)
 
 

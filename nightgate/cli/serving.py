@@ -35,7 +35,6 @@ def add(commands: Commands) -> None:
     table.add_argument("--input", required=True, help="file, folder or URL")
     table.add_argument("--output", required=True, help="Parquet file, folder ending in / (a file a window), or DATABASE-URL#TABLE")
     table.add_argument("--window", help="what the rows are of, and replace when scored again; the input's name when absent")
-    table.add_argument("--processes", type=int, default=1)
     table.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler whose workers reach the store")
     tried = commands.add("canary", canary, "Try another version on live traffic, or show how it does beside the champion.",
                          "nightgate canary credit --share 10")
@@ -85,8 +84,7 @@ def score(arguments: argparse.Namespace) -> Answer:
     place = settings()
     definition_path(place.models, arguments.model)
     output = arguments.output if "://" in arguments.output else str(Path(arguments.output).resolve()) + "/" * arguments.output.endswith("/")
-    made = score_table(place, arguments.model, source=arguments.input, output=output, window=arguments.window,
-                       processes=arguments.processes, dask=arguments.dask)
+    made = score_table(place, arguments.model, source=arguments.input, output=output, window=arguments.window, dask=arguments.dask)
     return Answer({"model": arguments.model, **vars(made)}, f"{made.rows:,} rows scored by run {made.version}: {made.output}")
 
 

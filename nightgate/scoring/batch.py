@@ -8,12 +8,14 @@ import hashlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.stats import binom
+from joblib import Parallel, cpu_count, delayed
 
 from nightgate.contracts.forms import RowRule, Shape
 from nightgate.contracts.gate import GateResult, check
@@ -31,13 +33,19 @@ from nightgate.sources import read_chunks
 from nightgate.store import Store
 
 GROUP = 131_072
-"""Rows of a part: what is in memory does not grow with the table, and what a kill undoes is at most this."""
+"""Rows of a part: what is in memory does not grow with the table, and what a kill undoes is at most one of each worker."""
+
+MOST_AT_ONCE = 8
+"""Parts at once, however many processors there are: each takes about 60 MB."""
 
 GIVEN = "given.parquet"
 """The rows to be scored, typed."""
 
 ENOUGH = 500
 """Rows from which a contract's rules on shares and figures speak of a table: as many as it was made to bear."""
+
+PASSING: Mapping[str, Any] = {"compression": "none", "write_statistics": False}
+"""How files are written that are read once."""
 
 Shown = Callable[[GateResult], object]
 
@@ -52,7 +60,7 @@ class Finished:
     window: str
 
 
-def score(settings: Settings, model: str, *, source: str, output: str | Path, window: str | None = None, processes: int = 1,
+def score(settings: Settings, model: str, *, source: str, output: str | Path, window: str | None = None,
           dask: str | None = None, show: Shown = lambda _: None) -> Finished:
     """Score a table with the champion: entity, event time, prediction, probability, version.
 
@@ -75,9 +83,9 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
         _pass(check(for_table(raw, frozenset(pq.read_schema(given).names), rows), given, boundary="raw", sensitive=sensitive),
               model, show)
         work.share(given, GIVEN)
-        parts = _write_parts(replace(settings, dask=dask), model, version, work, pq.read_metadata(given).num_row_groups, processes)
+        parts = _write_parts(replace(settings, dask=dask), scorer, work, pq.read_metadata(given).num_row_groups)
         whole = folder / "scored.parquet"
-        _written((_read(work, part) for part in parts), whole)
+        _written((_decoded(_read(work, part)) for part in parts), whole)
         _pass(check(for_table(made, frozenset(pq.read_schema(whole).names), rows), whole, boundary="predictions"), model, show)
         target.put(whole)
     except DataUnusable:
@@ -111,6 +119,8 @@ def for_table(suite: Suite, columns: frozenset[str], rows: int) -> Suite:
         if each.type.startswith("expect_table_row_count") or not columns.issuperset(each.columns) or (rows < ENOUGH and not of_rows):
             continue
         if rows < ENOUGH and each.mostly < 1:
+            from scipy.stats import binom  # half a second
+
             each = replace(each, mostly=1 - min(rows, float(binom.isf(1e-5, rows, 1 - each.mostly))) / rows)
         kept.append(each)
     return replace(suite, checks=tuple(kept))
@@ -128,7 +138,7 @@ def _write_typed(scorer: Scorer, keys: Mapping[str, ColumnType], root: Path, sou
     if path.exists():
         return int(pq.read_metadata(path).num_rows)
     read = scorer.definition.source.model_copy(update={"data": source, "query": None})
-    return _written((_typed(scorer, chunk, keys) for chunk in read_chunks(read, root)), path)
+    return _written((_typed(scorer, chunk, keys) for chunk in read_chunks(read, root)), path, **PASSING)
 
 
 def _typed(scorer: Scorer, chunk: pa.Table, keys: Mapping[str, ColumnType]) -> pa.Table:
@@ -139,24 +149,27 @@ def _typed(scorer: Scorer, chunk: pa.Table, keys: Mapping[str, ColumnType]) -> p
     return table
 
 
-def _write_parts(settings: Settings, model: str, version: int, work: Store, groups: int, processes: int) -> list[str]:
-    """Score the groups of rows that are not scored yet, on a cluster or in other processes where there are any; return all parts."""
+def _write_parts(settings: Settings, scorer: Scorer, work: Store, groups: int) -> list[str]:
+    """Score the groups of rows that are not scored yet, on a cluster where there is one; return all parts.
+
+    Here threads share a compiled scorer; scikit-learn's pipelines, which may hold code that threads must not share, have processes.
+    """
     waiting = [number for number in range(groups) if not work.exists(_part(number))]
+    at_once, manifest = min(cpu_count(), MOST_AT_ONCE), scorer.release.manifest
 
     def shares(count: int) -> list[tuple[Settings, str, int, Store, list[int]]]:
-        return [(settings, model, version, work, share) for share in (waiting[start::count] for start in range(count)) if share]
+        return [(settings, manifest.model, manifest.version, work, share)
+                for share in (waiting[start::count] for start in range(count)) if share]
 
     if waiting and settings.dask is not None:
         from nightgate.cluster import connected
 
         with connected(settings.dask, settings.root) as cluster:
             cluster.map(_write_share, shares(cluster.workers * 4))
-    elif processes > 1:
-        from joblib import Parallel, delayed
-
-        Parallel(n_jobs=processes)(delayed(_write_share)(*share) for share in shares(processes * 4))
-    elif waiting:
-        _write_share(settings, model, version, work, waiting)
+    elif manifest.falls_back:
+        Parallel(at_once)(delayed(_write_share)(*share) for share in shares(at_once * 4))
+    else:
+        Parallel(at_once, prefer="threads")(delayed(_write_part)(scorer, work, number) for number in waiting)
     return [_part(number) for number in range(groups)]
 
 
@@ -171,9 +184,9 @@ def _write_part(scorer: Scorer, work: Store, number: int) -> None:
     rows = _read(work, GIVEN, number)
     made = scorer.answers(rows)
     columns = {name: rows[name] for name in keys} | {name: made[name] for name in made.column_names}
-    version = pa.array([scorer.release.manifest.version], pa.int64()).take(pa.array([0] * len(rows), pa.int32()))
+    version = pa.repeat(pa.scalar(scorer.release.manifest.version, pa.int64()), len(rows))
     table, file = pa.table({**columns, "model_version": version}), pa.BufferOutputStream()
-    pq.write_table(table.cast(_decoded(table.schema)), file)
+    pq.write_table(table, file, use_dictionary=_repeating(table.schema), **PASSING)
     work.write(_part(number), file.getvalue().to_pybytes())
 
 
@@ -193,12 +206,12 @@ def _forget(work: Store, folder: Path) -> None:
         work.remove("")
 
 
-def _written(tables: Iterator[pa.Table], path: Path) -> int:
+def _written(tables: Iterator[pa.Table], path: Path, **how: Any) -> int:
     """Write tables of one schema into a Parquet file, which appears when it is whole; return their rows."""
     writer, rows, partial = None, 0, path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        for table in tables:
-            writer = writer or pq.ParquetWriter(partial, _decoded(table.schema))
+        for table in _ahead(tables):
+            writer = writer or pq.ParquetWriter(partial, table.schema, use_dictionary=_repeating(table.schema), **how)
             writer.write_table(table.cast(writer.schema), row_group_size=GROUP)
             rows += table.num_rows
         if writer is not None:
@@ -208,12 +221,27 @@ def _written(tables: Iterator[pa.Table], path: Path) -> int:
         if writer is not None:
             writer.close()
         partial.unlink(missing_ok=True)
+        pa.default_memory_pool().release_unused()  # the gate that comes next needs memory of its own
     return rows
 
 
-def _decoded(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with plain texts: Parquet has dictionaries of its own."""
-    return pa.schema([field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in schema])
+def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables, making the next one meanwhile."""
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = maker.submit(next, tables, None)
+            yield table
+
+
+def _repeating(schema: pa.Schema) -> list[str]:
+    """Return the columns whose values come again often enough for Parquet's dictionaries."""
+    return [field.name for field in schema if not pa.types.is_floating(field.type)]
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    """Return a table with plain texts, for whoever reads it."""
+    return table.cast(pa.schema([field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in table.schema]))
 
 
 def _pass(result: GateResult, model: str, show: Shown) -> None:

@@ -35,16 +35,16 @@ Column = Any
 
 
 class BlockScorer:
-    """A form, ready for many rows."""
+    """A form, ready for many rows, `block` of them at once. `prepare` makes its trees ready."""
 
-    def __init__(self, form: Form) -> None:
-        self.form = form
+    def __init__(self, form: Form, prepare: Callable[..., Quick | Walked] = prepared, block: int = BLOCK) -> None:
+        self.form, self.prepare, self.block = form, prepare, block
         self.trees: dict[str, Quick | Walked] = {}
 
     def __call__(self, columns: Sequence[Column], rows: int) -> Floats:
         """Return (n,) answers, or (n, classes), of columns in the order of `form.raw`."""
-        pieces = [self._block([_cut(column, slice(start, start + BLOCK)) for column in columns], min(BLOCK, rows - start))
-                  for start in range(0, rows, BLOCK)]
+        pieces = [self._block([_cut(column, slice(start, start + self.block)) for column in columns], min(self.block, rows - start))
+                  for start in range(0, rows, self.block)]
         return np.concatenate(pieces) if len(pieces) != 1 else pieces[0]
 
     def _block(self, columns: Sequence[Column], rows: int) -> Floats:
@@ -77,7 +77,7 @@ class BlockScorer:
     def _trees(self, part: Mapping[str, Any], made: "_Made") -> list[Floats]:
         trees = self.trees.get(part["arrays"])
         if trees is None:
-            trees = self.trees[part["arrays"]] = prepared(self.form, part)
+            trees = self.trees[part["arrays"]] = self.prepare(self.form, part)
         sums = trees.sums([made.column(op) if place in trees.used else None for place, op in enumerate(part["columns"])], made.rows)
         return [total / part["divide"] for total in sums] if part["divide"] != 1 else sums
 
@@ -151,8 +151,8 @@ def _looked_up(x: Column, keys: Sequence[Any], values: Sequence[float], unknown:
 
 def expit(values: Floats) -> Floats:
     """Return 1 / (1 + exp(-x)) by the C library's exponential, as scipy does; numpy's own differs in the last bit."""
-    exp = math.exp
-    return np.array([1.0 / (1.0 + (exp(-x) if x > -709.0 else math.inf)) for x in values.tolist()])
+    raised = np.array([*map(math.exp, np.minimum(-values, 709.0).tolist())])
+    return np.asarray(1.0 / (1.0 + np.where(values > -709.0, raised, math.inf)))
 
 
 def softmax(values: Floats) -> Floats:

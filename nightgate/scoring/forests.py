@@ -26,14 +26,6 @@ DEEPEST = 60
 """Nodes and depth of trees that are written out: Python's parser takes 100 levels, and memory grows by 100 bytes a node."""
 
 
-def prepared(form: Form, part: Mapping[str, Any]) -> "Quick | Walked":
-    whole = nodes_of(form, part)
-    leaves = np.add.reduceat(whole["feature"] < 0, whole["starts"])
-    wide = np.uint64 if leaves.max() > 32 else np.uint32
-    size = (len(whole["feature"]) + 3 * len(part["columns"])) * len(leaves) * np.dtype(wide).itemsize
-    return Quick(whole, part, wide) if 1 < leaves.max() <= MOST_LEAVES and size <= MOST_TABLE else Walked(whole, part)
-
-
 def nodes_of(form: Form, part: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Return the arrays of a part's trees by their names."""
     return {name: form.arrays[f"{part['arrays']}_{name}"] for name in
@@ -203,6 +195,15 @@ class Quick:
         if len(self.places) == 1:
             return [np.add.accumulate(said).item(-1)]
         return [np.add.accumulate(said[trees]).item(-1) for trees in self.places]
+
+
+def prepared(form: Form, part: Mapping[str, Any], quick: type[Quick] = Quick, walked: type[Walked] = Walked) -> Quick | Walked:
+    """Return the trees of a part, ready in the form that suits their size."""
+    whole = nodes_of(form, part)
+    leaves = np.add.reduceat(whole["feature"] < 0, whole["starts"])
+    wide = np.uint64 if leaves.max() > 32 else np.uint32
+    size = (len(whole["feature"]) + 3 * len(part["columns"])) * len(leaves) * np.dtype(wide).itemsize
+    return quick(whole, part, wide) if 1 < leaves.max() <= MOST_LEAVES and size <= MOST_TABLE else walked(whole, part)
 
 
 class Trees:

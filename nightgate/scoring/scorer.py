@@ -18,6 +18,7 @@ from nightgate.prediction import predict
 from nightgate.privacy import masking_key, shielded
 from nightgate.releases import Release, read_pointer, read_release
 from nightgate.scoring.blocks import BlockScorer, Column, Texts
+from nightgate.scoring.form import Form
 from nightgate.settings import Settings
 from nightgate.snapshots import reading_of
 from nightgate.sources.types import ARROW, fitted, misfits, tidy
@@ -156,4 +157,13 @@ def load_answering(settings: Settings, model: str, version: int) -> Scorer:
     pointed = pointer.manifest_sha256 if pointer is not None and pointer.version == version else None
     release = read_release(settings, model, version, pointed=pointed)
     definition = Definition.model_validate_json(release.manifest.definition)
-    return Scorer(release, definition, b"", PipelineScorer.of(release) if release.manifest.falls_back else BlockScorer(release.form))
+    return Scorer(release, definition, b"", PipelineScorer.of(release) if release.manifest.falls_back else fastest(release.form))
+
+
+def fastest(form: Form) -> BlockScorer:
+    """Return what answers many rows: by machine code where numba is installed and has a folder for what it compiles."""
+    try:
+        from nightgate.scoring.machine import BLOCK, fast
+    except (ImportError, RuntimeError):
+        return BlockScorer(form)
+    return BlockScorer(form, fast, BLOCK)

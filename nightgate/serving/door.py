@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from nightgate.serving.expressions import expression_of, holds
+
 Row = tuple[Any, ...]
 
 LARGEST_BODY = 8 * 2**20
@@ -57,7 +59,7 @@ class Door:
         self.keys = dict(keys or {})
         self.zone, self.key = ZoneInfo(zone), key
         self.names = {name: place for place, name in enumerate(raw)}
-        self.tests = [_test(rule, self.names, raw) for rule in rules]
+        self.tests = [expression_of(rule, self.names, raw) for rule in rules]
         fields: list[Any] = [(f"c{place}", _SENT[kind] | None) for place, kind in enumerate(raw.values())]
         fields += [(f"k{place}", _SENT[kind] | msgspec.UnsetType | None, msgspec.UNSET) for place, kind in enumerate(self.keys.values())]
         rename = dict(zip((field[0] for field in fields), (*raw, *self.keys), strict=True))
@@ -165,7 +167,7 @@ class Door:
                 wrong.add(name)
                 mistakes.append(f".{name}: {told}")
         for each, (expression, constants) in zip(self.rules, self.tests, strict=True):
-            if wrong.isdisjoint(each["columns"]) and not _holds(expression, constants, values):
+            if wrong.isdisjoint(each["columns"]) and not holds(expression, constants, values):
                 mistakes.append(f".{each['columns'][0]}: {each['sentence']}")
         return tuple(values), mistakes
 
@@ -210,8 +212,9 @@ class Door:
 def parsed(body: bytes) -> list[Any]:
     """Return the rows of a body. Raises RefusedError for what is no JSON, or neither of the two forms."""
     value = plain_json(body)
-    rows = value["rows"] if isinstance(value, dict) and set(value) == {"rows"} else [value]
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+    many = isinstance(value, dict) and set(value) == {"rows"} and isinstance(value["rows"], list)  # no column holds a list
+    rows = value["rows"] if many else [value]
+    if not rows or not all(isinstance(row, dict) for row in rows):
         raise RefusedError(["the body is neither one row as an object nor {\"rows\": [rows]}"])
     return rows
 
@@ -257,58 +260,3 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("a field stands twice in one object")
     return found
-
-
-def _holds(expression: str, constants: Mapping[str, Any], values: Sequence[Any]) -> bool:
-    space = {f"v{place}": value for place, value in enumerate(values)} | {f"r_{key}": constant for key, constant in constants.items()}
-    return bool(eval(expression.replace("@", "r_"), {}, space))  # an expression of this file
-
-
-def _test(rule: Mapping[str, Any], places: Mapping[str, int], raw: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """Return what is true where a rule holds: an expression over `v0`, `v1`, …, with constants that begin with `@`."""
-    names = [f"v{places[name]}" for name in rule["columns"]]
-    kinds = [raw[name] for name in rule["columns"]]
-    v, kind = names[0], rule["kind"]
-    if kind in ("known", "unknown"):
-        return f"{v} is {'not ' if kind == 'known' else ''}None", {}
-    if kind in ("between", "length"):
-        value = v if kind == "between" else f"len({v})"
-        sides = {key: _value(rule[key], kinds[0] if kind == "between" else "integer") for key in ("min", "max") if rule[key] is not None}
-        parts = [f"{value} {'>' if key == 'min' else '<'}{'' if rule[f'strict_{key}'] else '='} @{key}" for key in sides]
-        return f"{v} is None or ({' and '.join(parts) or 'True'})", sides
-    if kind in ("in", "not_in"):
-        values = frozenset(_value(each, kinds[0]) for each in rule["values"])
-        return f"{v} is None or {v} {kind.replace('_', ' ')} @values", {"values": values}
-    if kind in ("matches", "matches_not"):
-        text = v if kinds[0] == "text" else f"str({v})"
-        found = {f"p{number}": re.compile(pattern).search for number, pattern in enumerate(rule["patterns"])}
-        whole = (" and " if rule["all"] else " or ").join(f"@{name}({text}) is not None" for name in found)
-        return f"{v} is None or {'' if kind == 'matches' else 'not '}({whole})", found
-    return _of_several(rule, names)
-
-
-def _of_several(rule: Mapping[str, Any], names: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    kind, first, known = rule["kind"], names[0], " and ".join(f"{name} is not None" for name in names)
-    constants: dict[str, Any] = {}
-    if kind == "greater":
-        holds = f"{known} and {first} {'>=' if rule['or_equal'] else '>'} {names[1]}"
-    elif kind == "equal":
-        holds = f"{known} and {first} == {names[1]}"
-    elif kind == "pairs":
-        holds, constants = f"({first}, {names[1]}) in @pairs", {"pairs": frozenset(tuple(pair) for pair in rule["value_pairs_set"])}
-    elif kind == "sum":
-        holds, constants = f"{known} and {' + '.join(names)} == @total", {"total": rule["sum_total"]}
-    elif kind == "same":
-        holds = " and ".join(f"{first} == {name}" for name in names[1:]) or "True"
-    else:
-        holds = f"len({{{', '.join(names)}}}) == {len(names)}"
-    some = " or ".join(f"{name} is not None" for name in names)
-    ignored = rule["ignored"]
-    applies = known if ignored in ("either_value_is_missing", "any_value_is_missing") else \
-        some if ignored in ("both_values_are_missing", "all_values_are_missing") else "True"
-    return f"not ({applies}) or ({holds})", constants
-
-
-def _value(value: Any, kind: str) -> Any:
-    return datetime.fromisoformat(value) if kind == "date" else value
-

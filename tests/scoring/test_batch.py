@@ -123,6 +123,7 @@ def test_a_window_that_is_scored_again_replaces_what_it_gave_before(kind: str, p
 def test_a_run_that_was_killed_goes_on_where_it_was(place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     applications(600, seed=3).to_csv(tmp_path / "new.csv", index=False)
     monkeypatch.setattr(batch, "GROUP", 200)
+    monkeypatch.setattr(batch, "MOST_AT_ONCE", 1)
     score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / "whole.parquet")
     scored: list[int] = []
     really = batch._write_part
@@ -144,12 +145,13 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place: Settings, tmp_path: P
     assert not any(place.store.folder("scoring/credit").iterdir())
 
 
-def test_several_processes_score_the_same(place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_at_once_score_the_same(place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     applications(600, seed=3).to_csv(tmp_path / "new.csv", index=False)
     monkeypatch.setattr(batch, "GROUP", 200)
 
-    for processes in (1, 2):
-        score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / f"{processes}.parquet", processes=processes)
+    for count in (1, 2):
+        monkeypatch.setattr(batch, "cpu_count", lambda count=count: count)
+        score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / f"{count}.parquet")
 
     assert pq.read_table(tmp_path / "1.parquet").equals(pq.read_table(tmp_path / "2.parquet"))
 

@@ -40,9 +40,11 @@ from nightgate.prediction import said
 from nightgate.scoring import forests
 from nightgate.scoring.blocks import BlockScorer, Texts
 from nightgate.scoring.compiling import compiled
+from nightgate.scoring.forests import prepared
 from nightgate.scoring.form import Form, read, written
 from nightgate.scoring.releasing import TOLERANCE
 from nightgate.scoring.rows import row_scorer
+from nightgate.scoring.scorer import fastest
 from nightgate.scoring.transforming import Column, NotCompiled, Ops
 from nightgate.scoring.trees import widened
 
@@ -104,10 +106,10 @@ def alone(form: Form, frame: pd.DataFrame) -> Any:
     return np.array([row(*(None if value is None or value != value else value for value in values)) for values in frame.astype(object).itertuples(index=False)])
 
 
-def together(form: Form, frame: pd.DataFrame) -> Any:
+def together(scorer: BlockScorer, frame: pd.DataFrame) -> Any:
     columns = [Texts([None if value != value else value for value in frame[name].astype(object)]) if name in WORDS else frame[name].to_numpy(float)
                for name in frame.columns]
-    return BlockScorer(form)(columns, len(frame))
+    return scorer(columns, len(frame))
 
 
 def edges(frame: pd.DataFrame) -> pd.DataFrame:
@@ -138,7 +140,7 @@ def check(pipeline: Pipeline, frame: pd.DataFrame, task: Any, *, exact: bool) ->
     form = form_of(pipeline, frame, task)
     for part in (frame, edges(frame)):
         expected = said(pipeline, part, task)
-        for found in (alone(form, part), together(form, part)):
+        for found in (alone(form, part), together(BlockScorer(form), part), together(fastest(form), part)):
             if exact:
                 np.testing.assert_array_equal(found, expected)
             else:
@@ -152,8 +154,31 @@ def test_native_categories_are_compiled(task: Any) -> None:
     pipeline = Pipeline([("columns", "passthrough"), ("model", estimator)]).fit(frame, target(frame, task, 1))
     form = form_of(pipeline, frame, task)
 
-    np.testing.assert_array_equal(alone(form, frame), said(pipeline, frame, task))
-    np.testing.assert_array_equal(together(form, frame), said(pipeline, frame, task))
+    for found in (alone(form, frame), together(BlockScorer(form), frame), together(fastest(form), frame)):
+        np.testing.assert_array_equal(found, said(pipeline, frame, task))
+
+
+@pytest.mark.parametrize(("leaves", "categories"), [(31, False), (60, True), (200, False), (200, True)])
+def test_machine_code_says_what_arrays_say(leaves: int, categories: bool) -> None:
+    """Of trees of every size, on many rows, on values at thresholds and beside them, and where nothing is known."""
+    pytest.importorskip("numba")
+    frame = data(3_000, 4, missing=0.1)
+    pipeline = Pipeline([("columns", "passthrough" if categories else encoders("ordinal")), ("model", HistGradientBoostingClassifier(
+        max_iter=20, max_leaf_nodes=leaves, min_samples_leaf=3))]).fit(frame, target(frame, "multiclass", 4))
+    form = form_of(pipeline, frame, "multiclass")
+    bounds = form.arrays[f"{form.root['of']['arrays']}_threshold"]
+    beside = np.concatenate([bounds, np.nextafter(bounds, np.inf), np.nextafter(bounds, -np.inf), [np.nan]])
+    many = frame.sample(len(beside), replace=True, random_state=0).assign(a=beside, c=beside[::-1])
+
+    np.testing.assert_array_equal(together(fastest(form), many), together(BlockScorer(form), many))
+    assert fastest(form).prepare is not prepared
+
+
+def test_trees_without_a_split_are_answered() -> None:
+    frame = data(200, 5, missing=0.1)
+    pipeline = Pipeline([("columns", encoders("ordinal")), ("model", HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=150))])
+
+    check(pipeline.fit(frame, target(frame, "binary", 5)), frame, "binary", exact=True)
 
 
 def test_large_trees_are_walked_and_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,17 @@ def test_masked_columns_are_tokens_as_in_training_and_are_never_echoed() -> None
     assert "secret" not in str(refused.value.mistakes) and "xxx" not in str(refused.value.mistakes)
 
 
+@pytest.mark.parametrize(("raw", "keys", "row"), [({"rows": "number"}, {}, {"rows": 3}), ({"rows": "number", "other": "number"}, {}, {"rows": 3, "other": 1}),
+                                                  ({"other": "number"}, {"rows": "text"}, {"rows": "k1", "other": 1})])
+def test_a_column_or_entity_may_be_called_rows(raw: dict[str, str], keys: dict[str, str], row: dict[str, Any]) -> None:
+    """A list is many rows, and anything else a value."""
+    door = Door(raw, rules=[], missing=[""], mask=(), zone="UTC", key=b"", keys=keys)
+    one = tuple(float(row[name]) for name in raw)
+
+    assert door.rows(json.dumps(row).encode()) == [one]
+    assert door.rows(json.dumps({"rows": [row, row]}).encode()) == [one, one]
+
+
 def test_nan_spelt_as_text_is_missing_in_a_column_of_numbers_wherever_it_is_read() -> None:
     reading = Reading(".", (), ZoneInfo("UTC"))
     array = tidy(pa.Table.from_pandas(pd.DataFrame({"x": ["1", "NaN", "nan", "two"]})), reading)["x"].combine_chunks()

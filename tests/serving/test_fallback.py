@@ -3,10 +3,14 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from nightgate.errors import NotVerified
 from nightgate.releases import read_manifest, read_release
+from nightgate.scoring import batch
+from nightgate.scoring.scorer import load_scorer
 from nightgate.serving.fallback import FallbackScorer
 from nightgate.serving.live import load
 from nightgate.settings import Settings
@@ -42,6 +46,16 @@ def test_scikit_learn_serves_in_a_process_apart_and_is_started_again(place: Sett
     assert "KNeighborsClassifier" in manifest.falls_back and set(manifest.files) == {
         "pipeline.skops", "training_rows.npy", "door.json", "probes.json"}
     assert (code, again[0]) == (200, 200) and again[1]["predictions"] == answer["predictions"][:1]
+
+
+def test_scikit_learn_scores_tables_in_processes_apart(place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = people(600, seed=3).drop(columns="default")
+    rows.to_parquet(tmp_path / "new.parquet")
+    monkeypatch.setattr(batch, "GROUP", 200)
+
+    made = batch.score(place, "credit", source=str(tmp_path / "new.parquet"), output=tmp_path / "scored.parquet")
+
+    np.testing.assert_array_equal(pd.read_parquet(made.output)["probability"], load_scorer(place, "credit", 1).predict(rows))
 
 
 def test_a_pipeline_of_types_that_are_not_listed_is_not_loaded(place: Settings) -> None:
