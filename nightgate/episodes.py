@@ -21,7 +21,7 @@ COOL_DOWN = timedelta(days=7)
 @dataclass(frozen=True)
 class Watched:
     """One night of monitoring. `open_since`: the night on which the alarm that is open was raised; `asks`: whether this night asks
-    for a retraining. `columns` map to distance, limit, verdict and why."""
+    for a retraining. `columns` map to distance, limit, verdict and why; `gate` is what the drift contract found."""
 
     model: str
     as_of: str
@@ -36,6 +36,7 @@ class Watched:
     opened: bool = False
     asks: bool = False
     report: str | None = None
+    gate: Mapping[str, Any] = field(default_factory=dict)
     layout: int = LAYOUT
 
     @property

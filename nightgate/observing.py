@@ -138,9 +138,14 @@ def _of_answers(rows: "pd.DataFrame", manifest: Manifest, odd: Sequence[str]) ->
             return
         for version, part in rows.groupby("nightgate_version"):
             made = part[names].to_numpy(dtype=np.float64) if version == manifest.version else None
-            yield pa.RecordBatch.from_pandas(part[sent], preserve_index=False), made[:, 0] if made is not None and len(names) == 1 else made
+            yield batch_of(part[sent]), made[:, 0] if made is not None and len(names) == 1 else made
 
     return Observed(blocks, AT, "the prediction log", tuple(odd))
+
+
+def batch_of(frame: "pd.DataFrame") -> pa.RecordBatch:
+    """Return a frame with rows as one batch: pandas may hold texts in several pieces, of which Arrow makes no batch."""
+    return pa.Table.from_pandas(frame, preserve_index=False).combine_chunks().to_batches()[0]
 
 
 def with_predictions_of(seen: Observed, classes: Sequence[str]) -> Source:

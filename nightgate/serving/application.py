@@ -52,6 +52,8 @@ class Service:
         self.settings, self.following, self.access, self.metrics = settings, following, access, metrics
         self.segments: dict[str, Segment] = {}
         self.log_broken = ""
+        self.clock = time.time
+        """Tells what time stands in the log: in a simulation it is not this machine's."""
         self.ids, self.number = secrets.token_hex(8), 0
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -152,7 +154,7 @@ class Service:
         segment = self.segments.get(live.model)
         if segment is None:
             segment = self.segments[live.model] = Segment(self.settings.store.folder(FOLDER) / live.model)
-        begin = (f'{{"at":{time.time()!r},"request":"{answer.request}","version":{live.version},"role":"{answer.role}",'
+        begin = (f'{{"at":{self.clock()!r},"request":"{answer.request}","version":{live.version},"role":"{answer.role}",'
                  f'"consumer":{json.dumps(consumer)},"sent":').encode()
         try:
             segment.append(live.version, live.logged, [begin, sent, f',"answers":[{answer.written}]}}\n'.encode()])
