@@ -1,7 +1,7 @@
 """Monitoring of a model: what it sees now against what its champion was trained on, night by night."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.drift.comparing import Compared
-from nightgate.drift.performance import Performance, Promise, perform
-from nightgate.drift.policy import PREDICTION, ColumnDrift, compare, worse_of
+from nightgate.drift.performance import FEWEST, Performance, Promise, perform
+from nightgate.drift.policy import PERFORMANCE, PREDICTION, ColumnDrift, compare, worse_of
 from nightgate.drift.profile import NO_TIME, Profile, of_file, of_table, scan, total
 from nightgate.drift.reference import WEEK, Reference, learn
 from nightgate.drift.sketches import merge, name_of
@@ -31,8 +31,6 @@ from nightgate.wording import figure, interval
 PROFILE, PROMISE = "profile.json.gz", "promise.json"
 """What a run writes for monitoring, beside its record."""
 
-PERFORMANCE = "(performance)"
-
 
 @dataclass(frozen=True)
 class Monitored:
@@ -44,6 +42,7 @@ class Monitored:
     performance: Performance | None
     told: str
     odd: Sequence[str] = ()
+    requests: Mapping[str, int] = field(default_factory=dict)
 
 
 def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: Observed | None = None) -> Monitored:
@@ -61,7 +60,8 @@ def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: 
     nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*definition.not_features, AT})
     compared = compare_nights(reference, nights, data=model)
     done = performance_of(settings, manifest, seen, *_with_labels(settings, definition, version, as_of or today(definition), seen))
-    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, seen.odd)
+    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, seen.odd,
+                     seen.requests)
 
 
 def beside(compared: Compared, done: Performance) -> Compared:
@@ -78,8 +78,9 @@ def beside(compared: Compared, done: Performance) -> Compared:
 
 
 def _with_labels(settings: Settings, definition: Definition, version: int, as_of: date, seen: Observed) -> tuple[Observed, str]:
-    """Return the rows whose labels are known: those that were seen, or, where requests do not name the entity, the source's newest."""
-    if seen.time != AT or any(definition.target in batch.schema.names for batch, _ in seen.blocks()):
+    """Return the rows whose labels are known: those that were asked, or, where too few of these have one yet, the source's newest."""
+    labels = [batch[definition.target] for batch, _ in seen.blocks() if definition.target in batch.schema.names]
+    if seen.time != AT or sum(len(each) - each.null_count for each in labels) >= FEWEST:
         return seen, definition.target
     try:
         return from_source(settings, definition, version, as_of), definition.target
@@ -95,10 +96,11 @@ def performance_of(settings: Settings, manifest: Manifest, seen: Observed, label
         return None
     made, truths, answers = Promise.from_json(settings.store.read_json(key)), [], []
     for batch, predictions in labelled.blocks():
-        if predictions is not None and target in batch.schema.names and labelled.time is not None and manifest.trained_until is not None:
+        if predictions is not None and target in batch.schema.names and labelled.time is not None:
             rows = batch.select([target, labelled.time]).to_pandas()
             truth, known = target_of(rows[target], manifest)
-            known &= (rows[labelled.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
+            if manifest.trained_until is not None:
+                known &= (rows[labelled.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
             truths.append(truth[known])
             answers.append(predictions[known])
     rows_known = sum(map(len, truths))

@@ -45,17 +45,19 @@ LOADED = 60.0
 """Seconds within which the service serves what was promoted."""
 
 
-def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedules: Sequence[str] = SCHEDULES) -> Backtest:
-    """Let a model of a stream live through the nights before today, of which the last half drift, each schedule in a store of its own.
+def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedules: Sequence[str] = SCHEDULES, until: date | None = None
+             ) -> Backtest:
+    """Let a model of a stream live through the nights before a date, today when absent, of which the last half drift.
 
-    Raises UsageError for a model of another source or without event time, and NotVerified where the service refuses a release.
+    Each schedule has a store of its own that is gone afterwards. Raises UsageError for a model of another source or without event time,
+    and NotVerified where the service refuses a release.
     """
     definition = load_definition(definition_path(settings.models, model))
     data = definition.source.data
     if not data.startswith("stream:") or definition.time is None:
         raise UsageError(f"{model} reads {data}{'' if definition.time else ' without event time'}, no stream that can be made to drift.",
                          remedy="`nightgate backtest` replays a model's own data.")
-    days = [today(definition) - timedelta(days=back) for back in range(nights, 0, -1)]
+    days = [(until or today(definition)) - timedelta(days=back) for back in range(nights, 0, -1)]
     outcomes = []
     for schedule in schedules:
         with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:

@@ -48,7 +48,8 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
     gate = gate_drift(settings, suite, monitored.compared.found)
     known = episodes.read(settings.store, model)
     before = [each for each in known if each.as_of < str(as_of)]
-    night = replace(episodes.of_comparison(monitored.compared.found, as_of=as_of, version=monitored.version), success=gate.success, gate=asdict(gate),
+    night = replace(episodes.of_comparison(monitored.compared.found, as_of=as_of, version=monitored.version), success=gate.success,
+                    gate=asdict(gate), requests=monitored.requests,
                     performance={} if monitored.performance is None else asdict(monitored.performance))
     key = episodes.report_key(model, str(as_of))
     night = replace(episodes.placed(night, before), report=settings.store.address(key))

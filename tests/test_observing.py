@@ -1,6 +1,7 @@
 """What the prediction log says a model saw: clocks that are wrong, lines written twice, labels that come late."""
 
-from datetime import date, datetime
+import json
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from nightgate.definition.loading import definition_path, load_definition
-from nightgate.drift.policy import PREDICTION
-from nightgate.monitoring import PERFORMANCE, monitor
+from nightgate.drift.policy import PERFORMANCE, PREDICTION
+from nightgate.monitoring import monitor
 from nightgate.observing import AT, from_log
+from nightgate.predictionlog import Segment
 from nightgate.releases import read_manifest
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
@@ -95,3 +97,45 @@ def test_one_request_is_undecided(place: Settings) -> None:
     found, _ = verdicts(place, log(place)[0].slice(0, 1))
 
     assert {verdict for name, verdict in found.items() if name != PERFORMANCE} == {"undecided"}
+
+
+def asked(place: Settings, ids: list[int], frame: pd.DataFrame, *, ago: timedelta = timedelta(hours=1)) -> None:
+    """Write a champion's answers to requests that name their entity into the prediction log."""
+    manifest, scorer = read_manifest(place.store, "credit", 1), load_scorer(place, "credit", 1)
+    segment = Segment(place.store.folder("predictionlog") / "credit")
+    shares = scorer.predict(frame[list(manifest.raw)])
+    at = (datetime.now(UTC) - ago).timestamp()
+    for number, (row, share) in enumerate(zip(json.loads(frame[list(manifest.raw)].to_json(orient="records", date_format="iso")), shares, strict=True)):
+        line = {"at": at + number / 1_000, "request": f"q{ids[number]}", "version": 1, "role": "champion", "consumer": "",
+                "sent": {**row, "id": ids[number]}, "answers": [{"prediction": "no", "probability": float(share)}]}
+        segment.append(1, {**manifest.raw, **manifest.keys}, [json.dumps(line).encode(), b"\n"])
+    segment.close()
+
+
+def test_a_model_without_event_time_is_judged_by_the_labels_of_what_was_asked(tmp_path: Path) -> None:
+    frame = people(1_500).assign(id=np.arange(1_500))
+    place = project(tmp_path, frame, entity=("id",))
+    run_plainly(place)
+    new = people(400, seed=5).assign(id=np.arange(9_000, 9_400))
+    asked(place, [*range(9_000, 9_400)], new)
+    asked(place, [*range(1_500)], frame)  # what it was trained on is no evidence
+
+    assert monitor(place, "credit").performance.labelled < 400  # type: ignore[union-attr]
+    pd.concat([frame, new]).to_csv(tmp_path / "data.csv", index=False)
+    good = monitor(place, "credit")
+    flipped = new.assign(default=new["default"].map({"yes": "no", "no": "yes"}))
+    pd.concat([frame, flipped]).to_csv(tmp_path / "data.csv", index=False)
+    bad = monitor(place, "credit")
+
+    assert good.performance is not None and bad.performance is not None
+    assert 400 <= good.performance.labelled < 1_900 and good.performance.realised is not None and not good.performance.lost
+    assert bad.performance.realised is not None and bad.performance.realised.value < good.performance.realised.value - 0.1
+
+
+def test_where_too_few_labels_have_come_the_newest_of_the_source_tell(place: Settings) -> None:
+    asked(place, [*range(20_000, 20_300)], people(300, seed=7).assign(asked=pd.Timestamp("2026-06-01")))
+
+    found = monitor(place, "credit")
+
+    assert found.told == "the prediction log" and "300 rows of labels not there yet" in found.odd
+    assert found.performance is not None and found.performance.labelled > 100

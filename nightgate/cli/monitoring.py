@@ -1,6 +1,7 @@
 """Commands of monitoring: drift, backtest, simulate."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,12 +46,13 @@ def drift(arguments: argparse.Namespace) -> Answer:
     """Compare, and answer 3 when a column raises an alarm."""
     from nightgate.reports.drift import table_of, verdict_of
 
-    reference, compared = _of_model(arguments) if len(arguments.data) == 1 else _of_files(arguments)
+    reference, compared, odd = _of_model(arguments) if len(arguments.data) == 1 else (*_of_files(arguments), ())
     found = [each.found for each in compared]
     alarms = sum(each.alarm for each in found)
     if arguments.html is not None:
         _write(arguments.html, reference, compared)
-    parts = [part for each in found for part in (verdict_of(each), table_of(each))]
+    parts: list[Part] = [part for each in found for part in (verdict_of(each), table_of(each))]
+    parts += [Facts([("noticed", each) for each in odd])] if odd else []
     return Answer({"files": [each.as_json() for each in found]},
                   Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", parts), 3 if alarms else 0)
 
@@ -99,13 +101,13 @@ def _of_files(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]
     return compare_files(paths[0], paths[1:], time=arguments.time, every=arguments.every, importances=arguments.importance)
 
 
-def _of_model(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]]":
+def _of_model(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared], Sequence[str]]":
     from nightgate.monitoring import monitor
 
     if arguments.time is not None or arguments.importance is not None:
         raise UsageError("A model knows its own event time and importances.", remedy="Leave --time and --importance out.")
     found = monitor(settings(), arguments.data[0])
-    return found.reference, [found.compared]
+    return found.reference, [found.compared], found.odd
 
 
 def _write(path: Path, reference: "Reference", compared: "list[Compared]") -> None:

@@ -30,7 +30,8 @@ def add(commands: Commands) -> None:
     two.add_argument("second")
     paper = commands.add("report", report, "Where the report of a run is.", "nightgate report credit --open", of_run=True)
     paper.add_argument("--open", action="store_true", help="open it in the browser")
-    pages = commands.add("docs", docs, "Build Great Expectations' Data Docs of the gates of the last runs and nights of monitoring.", "nightgate docs credit --runs 20",
+    pages = commands.add("docs", docs, "Build Great Expectations' Data Docs of the last runs' and nights' gates.",
+                         "nightgate docs credit --runs 20",
                          begins="Building the pages …")
     pages.add_argument("model")
     pages.add_argument("--runs", type=int, default=10, metavar="N", help="how many of the last runs, 10 when absent")

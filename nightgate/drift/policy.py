@@ -40,6 +40,9 @@ UNTOLD = 0.25
 PREDICTION = "(prediction)"
 """The prediction as one more column; it matters as much as the column that matters most."""
 
+PERFORMANCE = "(performance)"
+"""The realised metric beside the columns: an alarm when it is worse than what was promised."""
+
 VERDICTS = ("alarm", "undecided", "watch", "quiet")
 
 
