@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import UsageError
-from nightgate.reports.document import Document, Facts, Part, Table
+from nightgate.reports.document import Document, Facts, Heading, Part, Table
 from nightgate.settings import settings
 from nightgate.wording import counted, interval, named
 
@@ -51,7 +51,7 @@ def drift(arguments: argparse.Namespace) -> Answer:
     alarms = sum(each.alarm for each in found)
     if arguments.html is not None:
         _write(arguments.html, reference, compared)
-    parts: list[Part] = [part for each in found for part in (verdict_of(each), table_of(each))]
+    parts: list[Part] = [part for each in found for part in (Heading(each.data), verdict_of(each), table_of(each))]
     parts += [Facts([("noticed", each) for each in odd])] if odd else []
     return Answer({"files": [each.as_json() for each in found]},
                   Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", parts), 3 if alarms else 0)

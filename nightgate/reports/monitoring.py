@@ -13,6 +13,9 @@ from nightgate.wording import figure, interval
 HISTORY = 60
 """Nights that are drawn."""
 
+MANY_REFUSED = 0.01
+"""Share of requests that are not answered from which the verdict says so."""
+
 DRAWN = 4
 """Columns whose history is drawn."""
 
@@ -26,7 +29,10 @@ def document(monitored: Monitored, night: Watched, before: Sequence[Watched]) ->
 
 
 def _verdict(monitored: Monitored, night: Watched) -> Iterator[Part]:
-    callout = verdict_of(monitored.compared.found)
+    callout, refused = verdict_of(monitored.compared.found), _share(night) or 0.0
+    if refused > MANY_REFUSED:
+        callout = Callout(callout.title, f"{callout.text} {refused:.1%} of the last night's requests were not answered: the columns show "
+                          "what was let in.", "bad" if callout.tone == "bad" else "neutral")
     if night.open_since is not None:
         more = "The alarm was raised tonight." if night.opened else f"The alarm is open since {night.open_since}."
         callout = Callout(callout.title, f"{callout.text} {more} It closes after {CLEAN} clean nights.", "bad")
@@ -81,9 +87,10 @@ def _volume(night: Watched) -> float | None:
     return float(sum(night.requests.values())) if night.requests else None
 
 
-def _share(night: Watched, *, first: str) -> float | None:
+def _share(night: Watched, *, first: str = "") -> float | None:
+    """Return the share of a night's requests that were not answered, by the first digit of their status."""
     whole = sum(night.requests.values())
-    return sum(count for code, count in night.requests.items() if code.startswith(first)) / whole if whole else None
+    return sum(count for code, count in night.requests.items() if code != "answered" and code.startswith(first)) / whole if whole else None
 
 
 def _history(night: Watched, nights: Sequence[Watched]) -> Iterator[Part]:

@@ -145,3 +145,15 @@ def test_what_matters_is_judged_more_strictly() -> None:
 
     assert {each.column for each in found.columns if each.verdict == "alarm"} == set("abcde")
     assert [each.column for each in found.ranked][:5] == list("abcde")
+
+
+def test_where_no_change_could_reach_the_limit_nothing_is_called_fine() -> None:
+    restless = learn(of_frame(nights(28, wobble=30.0)), time="day")
+
+    found = found_in(restless, nights(1, wobble=0.0, seed=9, moved=100.0), time="day").columns[0]
+
+    assert found.limit >= 1 and found.verdict == "undecided"
+
+
+def test_a_column_that_never_had_a_value_stays_quiet() -> None:
+    assert compared(pd.DataFrame({"x": [None] * 500, "y": [1.0, 2.0] * 250}), pd.DataFrame({"x": [None] * 300, "y": [1.0, 2.0] * 150}))["x"] == "quiet"
