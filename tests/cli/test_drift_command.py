@@ -95,3 +95,14 @@ def test_a_model_is_compared_by_its_name(place: Settings, capsys: pytest.Capture
 
     assert code == 0 and {*value["files"][0]["columns"]} == {"income", "age", "city", "(prediction)", "(performance)"}  # type: ignore[index]
     assert said(capsys, "drift", "credit", "--time", "x")[0] == 2
+
+
+def test_files_are_read_as_gates_read_them(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.read_parquet(files / "reference.parquet").to_csv(files / "reference.csv", index=False, sep=";")
+    pd.read_csv(files / "same.csv").to_csv(files / "same.csv.gz", index=False)
+    words = ("--time", "day", "--every", "day")
+
+    first, second = (said(capsys, "drift", str(files / one), str(files / other), *words)[1]["files"][0]  # type: ignore[index]
+                     for one, other in (("reference.parquet", "same.csv"), ("reference.csv", "same.csv.gz")))
+
+    assert {**first, "data": ""} == {**second, "data": ""} and second["calibrated"]
