@@ -49,18 +49,23 @@ def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: 
     """Compare what a model saw in the last week, and in its last night, with its champion's reference, and its performance with what
     training promised; without `seen`, what the prediction log or the source tells.
 
-    Raises FileMissing, and DataUnusable for a profile that cannot be read.
+    A profile that cannot be read, as one of another version, is made anew and told. Raises FileMissing and DataUnusable.
     """
     definition = load_definition(definition_path(settings.models, model))
     version = champion_of(settings, model)
     if version is None:
         raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
-    reference, manifest = reference_of(settings, model, version), read_manifest(settings.store, model, version)
+    manifest, unread = read_manifest(settings.store, model, version), []
+    try:
+        reference = reference_of(settings, model, version)
+    except DataUnusable as error:
+        reference = learnt_again(settings, manifest)
+        unread = [f"{error.message} Columns are compared with one made anew of the rows it was trained on, predictions with none."]
     seen = seen or observed(settings, definition, version, as_of)
     nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*definition.not_features, AT})
     compared = compare_nights(reference, nights, data=model)
     done = performance_of(settings, manifest, seen, *_with_labels(settings, definition, version, as_of or today(definition), seen))
-    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, seen.odd,
+    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, [*unread, *seen.odd],
                      seen.requests)
 
 
@@ -139,14 +144,17 @@ def _together(nights: Sequence[Profile]) -> Profile:
 
 
 def reference_of(settings: Settings, model: str, version: int) -> Reference:
-    """Return a release's reference, as its training wrote it, or made now of the snapshot of one that had none."""
+    """Return a release's reference, as its training wrote it, or made now of the snapshot of one that had none. Raises DataUnusable."""
     key = f"{run_key(model, version)}/{PROFILE}"
     if settings.store.exists(key):
         return Reference.from_bytes(settings.store.read(key))
-    manifest = read_manifest(settings.store, model, version)
+    return learnt_again(settings, read_manifest(settings.store, model, version))
+
+
+def learnt_again(settings: Settings, manifest: Manifest) -> Reference:
+    """Return the reference of a release's snapshot."""
     with settings.store.local_copy(settings.store.address(f"snapshots/{manifest.dataset}.parquet")) as path:
-        definition = Definition.model_validate_json(manifest.definition)
-        return learn_snapshot(definition, path, manifest.raw.keys())
+        return learn_snapshot(Definition.model_validate_json(manifest.definition), path, manifest.raw.keys())
 
 
 def learn_snapshot(definition: Definition, path: Path, raw: Iterable[str], importances: Mapping[str, float] | None = None) -> Reference:

@@ -35,7 +35,7 @@ def verdict_of(found: TableDrift) -> Callout:
 def table_of(found: TableDrift) -> Table:
     """Return every column, causes first."""
     rows = [[each.column, each.verdict, f"{each.distance:.3f}", f"{each.limit:.3f}", each.why] for each in found.ranked]
-    return Table([found.data, "verdict", "distance", "limit", "why"], rows, frozenset({"distance", "limit"}),
+    return Table(["column", "verdict", "distance", "limit", "why"], rows, frozenset({"distance", "limit"}),
                  frozenset(number for number, row in enumerate(rows) if row[1] == "alarm"))
 
 
