@@ -72,6 +72,19 @@ def test_what_no_rule_keeps_is_removed_and_nothing_else(place: Settings, capsys:
     assert (root / "snapshots" / f"{snapshots[1]}.parquet").exists() and (root / "snapshots" / f"{snapshots[4]}.parquet").exists()
 
 
+def test_the_drift_contract_of_a_monitored_night_is_kept(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.contracts_of("credit") / "drift.json"
+    text = path.read_text()
+    path.write_text(text.replace("No change is significant", "No change at all is significant"))
+    night = look(place, "credit").night
+    path.write_text(text)
+    old(place)
+
+    said(capsys, "clean")
+
+    assert place.store.exists(f"contracts/{night.gate['suite_sha256']}.json") and said(capsys, "docs", "credit", "--runs", "1")[0] == 0
+
+
 def test_a_legal_hold_and_what_waits_are_kept(place: Settings) -> None:
     declare(place, "\n[retention]\nkeep = 2\nhold = [2]\n")
     write_record(place.store, replace(read_record(place.store, "credit", 1), verdict="waiting"))
