@@ -1,4 +1,4 @@
-"""What a person must hear of: failed nights, broken contracts, nights without a verdict, old champions, a disk that is nearly full.
+"""What a person must hear of: failed nights, broken contracts, drift, nights without a verdict, old champions, a disk that is nearly full.
 
 One cause is one message, however many models and nights it meets; it is told once, and again when it comes back.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from nightgate import episodes
 from nightgate.definition.loading import definition_path, load_definition, model_names
 from nightgate.definition.model import Definition
 from nightgate.errors import DefinitionError, bounded
@@ -69,12 +70,21 @@ def _of_model(settings: Settings, model: str, now: datetime) -> Iterator[Cause]:
     if records and records[-1].verdict in ("failed", "stopped", "rolled_back"):
         yield _failed(records[-1])
     yield from _without_verdict(definition, records, now)
+    yield from _of_drift(settings, model)
     pointer = read_pointer(settings.store, model)
     champion = next((record for record in records if pointer is not None and record.run == pointer.version), None)
     limit = definition.alerts.champion_days
     if limit is not None and champion is not None and (age := (now - datetime.fromisoformat(champion.started)).days) > limit:
         yield Cause(f"old champion {model}", f"run {champion.run} has served for {age} days, {limit} are allowed: "
                     f"`nightgate history {model}` says why none took its place.", (model,))
+
+
+def _of_drift(settings: Settings, model: str) -> Iterator[Cause]:
+    """Yield the alarm of monitoring that is open."""
+    nights = episodes.read(settings.store, model)
+    if nights and (since := nights[-1].open_since) is not None:
+        last = next(night for night in reversed(nights) if not night.success)
+        yield Cause(f"drift {model} {since}", f"{last.reason}, an alarm since {since}. Report: {last.report}", (model,))
 
 
 def _failed(record: RunRecord) -> Cause:

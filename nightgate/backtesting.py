@@ -4,13 +4,11 @@ Each schedule has a store of its own that is gone afterwards: nothing of the pro
 the requests of the coming day; monitoring sees the requests of the days before, and only the labels that had arrived.
 """
 
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,15 +24,28 @@ from nightgate.errors import DataUnusable, UsageError
 from nightgate.evaluation.metrics import Scored, measure
 from nightgate.monitoring import target_of
 from nightgate.nights import night
-from nightgate.observing import Observed, taken_of
+from nightgate.observing import Observed, batch_of, taken_of
 from nightgate.records import Interval
-from nightgate.releases import champion_of
+from nightgate.releases import Manifest, champion_of, read_manifest
 from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 
 SCHEDULES = ("never", "weekly", "nightly", "on drift")
 """When a model is retrained after its first night: the last one when monitoring asks for it."""
+
+
+@dataclass
+class Told:
+    """One night: the `version` that answered, how many rows it answered and refused, the columns that raised an alarm, and the verdict
+    of the night's retraining, empty where there was none."""
+
+    day: str
+    version: int | None = None
+    answers: int = 0
+    refused: int = 0
+    alarms: Sequence[str] = ()
+    retraining: str = ""
 
 
 @dataclass
@@ -49,6 +60,7 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
     answers: int = 0
     loss: Interval | None = None
+    nights: list[Told] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,31 +83,13 @@ def backtest(settings: Settings, model: str, *, nights: int, schedules: Sequence
     for schedule in schedules:
         with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
             place = replace(settings, store_url=folder, registry=f"sqlite:///{folder}/registry.db", dask=None)
-            outcomes.append(_Replay(place, definition, history, Outcome(schedule)).run(days))
+            outcomes.append(Replay(place, definition, history, Outcome(schedule)).run(days))
     return Backtest(model, definition.metric, [str(day) for day in days], outcomes)
 
 
-def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedules: Sequence[str] = SCHEDULES) -> Backtest:
-    """Backtest a model of a stream whose last half of the nights drift. Raises UsageError for a model of another source."""
-    definition = load_definition(definition_path(settings.models, model))
-    data = definition.source.data
-    if not data.startswith("stream:"):
-        raise UsageError(f"{model} reads {data}, no stream that can be made to drift.", remedy="`nightgate backtest` replays its own data.")
-    delay = timedelta(days=31)
-    begins = today(definition) - delay - timedelta(days=nights // 2)
-    with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
-        root = Path(folder)
-        shutil.copytree(settings.models, root / "models")
-        shutil.copytree(settings.contracts_of(model), root / "data_contracts" / model)
-        path = definition_path(root / "models", model)
-        joined = "&" if "?" in data else "?"
-        path.write_text(path.read_text().replace(data, f"{data}{joined}drift={drift}&drift_from={begins}"))
-        return backtest(replace(settings, root=root), model, nights=nights, schedules=schedules)
-
-
 @dataclass
-class _Replay:
-    """One schedule on its way through the nights."""
+class Replay:
+    """One schedule on its way through the nights; a release answers the rows, without a service."""
 
     place: Settings
     definition: Definition
@@ -106,12 +100,17 @@ class _Replay:
     def run(self, days: Sequence[date]) -> Outcome:
         asked = True
         for number, day in enumerate(days):
+            self.outcome.nights.append(Told(str(day)))
             if asked or self._is_due(number):
                 self._retrain(day)
             asked = self._watch(day) and self.outcome.schedule == "on drift"
             self._answer(day)
         self.outcome.loss = self._loss()
         return self.outcome
+
+    @property
+    def tonight(self) -> Told:
+        return self.outcome.nights[-1]
 
     def _is_due(self, number: int) -> bool:
         return self.outcome.schedule == "nightly" or (self.outcome.schedule == "weekly" and number % WEEK == 0) \
@@ -126,8 +125,10 @@ class _Replay:
                     stages.promote(tonight, decision)
                     self.outcome.promotions += 1
                 stages.conclude(tonight, decision)
+                self.tonight.retraining = decision.verdict
         except DataUnusable as error:  # a gate, a leak, or no data: the night is over, the next one comes
             self.outcome.stops += 1
+            self.tonight.retraining = "stopped"
             self.outcome.failed.append(f"{day}: {error.message.splitlines()[0]}")
 
     def _watch(self, day: date) -> bool:
@@ -135,12 +136,13 @@ class _Replay:
         rows = self._rows(day - timedelta(days=WEEK), day)
         if version is None or rows.empty:
             return False
-        found = watching.look(self.place, self.definition.name, as_of=day, seen=self._seen(rows, version, day))
+        found = watching.look(self.place, self.definition.name, as_of=day, seen=self.seen(rows, version, day))
+        self.tonight.alarms = found.night.causes
         if found.night.opened:
             self.outcome.alarms.append(f"{day}: {found.night.reason}")
         return found.asks
 
-    def _seen(self, rows: pd.DataFrame, version: int, day: date) -> Observed:
+    def seen(self, rows: pd.DataFrame, version: int, day: date) -> Observed | None:
         """Return the requests of a week as they were known on a day: labels that had not arrived are missing."""
         arrived = self.definition.source.arrived
         if arrived is not None:
@@ -149,7 +151,7 @@ class _Replay:
         scorer = load_scorer(self.place, self.definition.name, version)
 
         def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
-            yield pa.RecordBatch.from_pandas(rows, preserve_index=False), scorer.predict(rows)
+            yield batch_of(rows), scorer.predict(rows)
 
         return Observed(blocks, self.definition.time, "the requests of that week")
 
@@ -158,10 +160,16 @@ class _Replay:
         version, rows = champion_of(self.place, self.definition.name), self._rows(day, day + timedelta(days=1))
         if version is None or rows.empty:
             return
-        scorer = load_scorer(self.place, self.definition.name, version)
-        target, known = target_of(rows[self.definition.target], scorer.release.manifest)
-        self.answered.append((target[known], scorer.predict(rows)[known]))
-        self.outcome.answers += len(rows)
+        manifest = read_manifest(self.place.store, self.definition.name, version)
+        answered, said = self.ask(rows, manifest)
+        target, known = target_of(rows[self.definition.target][answered], manifest)
+        self.answered.append((target[known], said[known]))
+        self.outcome.answers += len(said)
+        self.tonight.version, self.tonight.answers, self.tonight.refused = version, len(said), len(rows) - len(said)
+
+    def ask(self, rows: pd.DataFrame, manifest: Manifest) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Return which of the rows are answered, and the answers."""
+        return np.ones(len(rows), bool), load_scorer(self.place, manifest.model, manifest.version).predict(rows)
 
     def _rows(self, start: date, end: date) -> pd.DataFrame:
         moments = self.history[self.definition.time]

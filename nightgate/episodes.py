@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from nightgate import layouts
-from nightgate.drift.policy import TableDrift
+from nightgate.drift.policy import PERFORMANCE, TableDrift
 from nightgate.store import Store
 
 CLEAN = 3
@@ -21,7 +21,8 @@ COOL_DOWN = timedelta(days=7)
 @dataclass(frozen=True)
 class Watched:
     """One night of monitoring. `open_since`: the night on which the alarm that is open was raised; `asks`: whether this night asks
-    for a retraining. `columns` map to distance, limit, verdict and why."""
+    for a retraining. `columns` map to distance, limit, verdict and why; `gate` is what the drift contract found;
+    `requests` are those of the last night: `answered`, and refused by their status."""
 
     model: str
     as_of: str
@@ -36,6 +37,8 @@ class Watched:
     opened: bool = False
     asks: bool = False
     report: str | None = None
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
     layout: int = LAYOUT
 
     @property
@@ -46,7 +49,8 @@ class Watched:
     @property
     def reason(self) -> str:
         """Why a retraining is asked for, as the run's name has it."""
-        return f"drift of {', '.join(self.causes[:3])}" if self.causes else "loss of performance"
+        columns = [each for each in self.causes if each != PERFORMANCE]
+        return f"drift of {', '.join(columns[:3])}" if columns else "loss of performance"
 
 
 def of_comparison(found: TableDrift, *, as_of: date, version: int) -> Watched:

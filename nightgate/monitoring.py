@@ -1,7 +1,7 @@
 """Monitoring of a model: what it sees now against what its champion was trained on, night by night."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.drift.comparing import Compared
-from nightgate.drift.performance import Performance, Promise, perform
-from nightgate.drift.policy import PREDICTION, ColumnDrift, compare, worse_of
+from nightgate.drift.performance import FEWEST, Performance, Promise, perform
+from nightgate.drift.policy import PERFORMANCE, PREDICTION, ColumnDrift, compare, worse_of
 from nightgate.drift.profile import NO_TIME, Profile, of_file, of_table, scan, total
 from nightgate.drift.reference import WEEK, Reference, learn
 from nightgate.drift.sketches import merge, name_of
@@ -31,8 +31,6 @@ from nightgate.wording import figure, interval
 PROFILE, PROMISE = "profile.json.gz", "promise.json"
 """What a run writes for monitoring, beside its record."""
 
-PERFORMANCE = "(performance)"
-
 
 @dataclass(frozen=True)
 class Monitored:
@@ -44,24 +42,31 @@ class Monitored:
     performance: Performance | None
     told: str
     odd: Sequence[str] = ()
+    requests: Mapping[str, int] = field(default_factory=dict)
 
 
 def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: Observed | None = None) -> Monitored:
     """Compare what a model saw in the last week, and in its last night, with its champion's reference, and its performance with what
     training promised; without `seen`, what the prediction log or the source tells.
 
-    Raises FileMissing, and DataUnusable for a profile that cannot be read.
+    A profile that cannot be read, as one of another version, is made anew and told. Raises FileMissing and DataUnusable.
     """
     definition = load_definition(definition_path(settings.models, model))
     version = champion_of(settings, model)
     if version is None:
         raise FileMissing(f"{model} has no champion to compare with.", remedy=f"`nightgate run {model}` makes one.")
-    reference, manifest = reference_of(settings, model, version), read_manifest(settings.store, model, version)
+    manifest, unread = read_manifest(settings.store, model, version), []
+    try:
+        reference = reference_of(settings, model, version)
+    except DataUnusable as error:
+        reference = learnt_again(settings, manifest)
+        unread = [f"{error.message} Columns are compared with one made anew of the rows it was trained on, predictions with none."]
     seen = seen or observed(settings, definition, version, as_of)
     nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*definition.not_features, AT})
     compared = compare_nights(reference, nights, data=model)
     done = performance_of(settings, manifest, seen, *_with_labels(settings, definition, version, as_of or today(definition), seen))
-    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, seen.odd)
+    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, [*unread, *seen.odd],
+                     seen.requests)
 
 
 def beside(compared: Compared, done: Performance) -> Compared:
@@ -78,8 +83,9 @@ def beside(compared: Compared, done: Performance) -> Compared:
 
 
 def _with_labels(settings: Settings, definition: Definition, version: int, as_of: date, seen: Observed) -> tuple[Observed, str]:
-    """Return the rows whose labels are known: those that were seen, or, where requests do not name the entity, the source's newest."""
-    if seen.time != AT or any(definition.target in batch.schema.names for batch, _ in seen.blocks()):
+    """Return the rows whose labels are known: those that were asked, or, where too few of these have one yet, the source's newest."""
+    labels = [batch[definition.target] for batch, _ in seen.blocks() if definition.target in batch.schema.names]
+    if seen.time != AT or sum(len(each) - each.null_count for each in labels) >= FEWEST:
         return seen, definition.target
     try:
         return from_source(settings, definition, version, as_of), definition.target
@@ -95,10 +101,11 @@ def performance_of(settings: Settings, manifest: Manifest, seen: Observed, label
         return None
     made, truths, answers = Promise.from_json(settings.store.read_json(key)), [], []
     for batch, predictions in labelled.blocks():
-        if predictions is not None and target in batch.schema.names and labelled.time is not None and manifest.trained_until is not None:
+        if predictions is not None and target in batch.schema.names and labelled.time is not None:
             rows = batch.select([target, labelled.time]).to_pandas()
             truth, known = target_of(rows[target], manifest)
-            known &= (rows[labelled.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
+            if manifest.trained_until is not None:
+                known &= (rows[labelled.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
             truths.append(truth[known])
             answers.append(predictions[known])
     rows_known = sum(map(len, truths))
@@ -137,14 +144,17 @@ def _together(nights: Sequence[Profile]) -> Profile:
 
 
 def reference_of(settings: Settings, model: str, version: int) -> Reference:
-    """Return a release's reference, as its training wrote it, or made now of the snapshot of one that had none."""
+    """Return a release's reference, as its training wrote it, or made now of the snapshot of one that had none. Raises DataUnusable."""
     key = f"{run_key(model, version)}/{PROFILE}"
     if settings.store.exists(key):
         return Reference.from_bytes(settings.store.read(key))
-    manifest = read_manifest(settings.store, model, version)
+    return learnt_again(settings, read_manifest(settings.store, model, version))
+
+
+def learnt_again(settings: Settings, manifest: Manifest) -> Reference:
+    """Return the reference of a release's snapshot."""
     with settings.store.local_copy(settings.store.address(f"snapshots/{manifest.dataset}.parquet")) as path:
-        definition = Definition.model_validate_json(manifest.definition)
-        return learn_snapshot(definition, path, manifest.raw.keys())
+        return learn_snapshot(Definition.model_validate_json(manifest.definition), path, manifest.raw.keys())
 
 
 def learn_snapshot(definition: Definition, path: Path, raw: Iterable[str], importances: Mapping[str, float] | None = None) -> Reference:

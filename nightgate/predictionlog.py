@@ -8,6 +8,9 @@ removes them: killed in between, it does the same again. A last line that is tor
 Columns of the Parquet files: `nightgate_at` (UTC), `nightgate_request`, `nightgate_row` (its place in the request),
 `nightgate_version`, `nightgate_consumer`, `nightgate_role` (champion, canary or shadow); the row as it was sent, by the columns'
 own names and types, masked ones as tokens; `prediction`, and `probability` or `probability_<class>`.
+
+Beside answers stand counts, `nightgate_count`, of what is no answer: role `refused`, requests of one minute that were answered with
+`nightgate_status` instead, and role `torn`, lines that were left out.
 """
 
 import contextlib
@@ -17,6 +20,7 @@ import json
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDER = "predictionlog"
+NO_ANSWERS = ("refused", "torn")
 LARGEST = 64 * 2**20
 """Bytes of a segment, after which the next is begun."""
 
@@ -40,6 +45,12 @@ class Segment:
         self.folder, self.largest = folder, largest
         self.descriptor, self.size, self.torn = -1, 0, False
         self.headers: set[int] = set()
+
+    def refuse(self, minute: int, status: int, count: int) -> None:
+        """Append how many requests of a minute were answered with a status that is no answer. Raises OSError."""
+        if self.descriptor < 0 or self.size >= self.largest:
+            self._begin()
+        self._write([json.dumps({"at": minute * 60, "status": status, "refused": count}).encode(), b"\n"])
 
     def append(self, version: int, raw: Mapping[str, str], parts: Sequence[bytes]) -> None:
         """Append one line, whole or not at all; the first of a version says which columns its rows have. Raises OSError."""
@@ -109,24 +120,55 @@ def compact(settings: Settings, model: str) -> Compacted:
                 key = f"{FOLDER}/{model}/day={day}/{path.stem}.parquet"
                 settings.store.write(key, buffer.getvalue())
                 files.append(settings.store.address(key))
-                rows += len(table)
+                rows += len(_answers(table))
             path.unlink()
             segments, torn = segments + 1, torn + broken
     return Compacted(segments, tuple(files), rows, torn)
 
 
+@dataclass(frozen=True)
+class Logged:
+    """What a stretch of the log holds: answers, a row a prediction in the order of the files, and counts of what is none."""
+
+    answers: "pa.Table"
+    others: "pa.Table"
+
+    def count(self, role: str, since: datetime | None = None) -> dict[int, int]:
+        """Return how many there are of a role since a moment (UTC), by status, 0 where there is none."""
+        found: Counter[int] = Counter()
+        for each in self.others.to_pylist():
+            if each["nightgate_role"] == role and (since is None or each["nightgate_at"] >= since):
+                found[each.get("nightgate_status") or 0] += each["nightgate_count"]
+        return dict(sorted(found.items()))
+
+
 def predictions(settings: Settings, model: str, *, start: datetime, end: datetime) -> "pa.Table":
     """Return what was answered in `[start, end)` (UTC), a row a prediction, in the order of the files; no row where there is nothing."""
+    return read(settings, model, start=start, end=end).answers
+
+
+def read(settings: Settings, model: str, *, start: datetime, end: datetime) -> Logged:
+    """Return what stands in the log of `[start, end)` (UTC)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     naive = [moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment for moment in (start, end)]
     tables = [*_parquet(settings, model, naive[0].date(), naive[1].date()), *_open(settings, model)]
     if not tables:
-        return pa.table({"nightgate_at": pa.array([], pa.timestamp("us"))})
+        nothing = pa.table({"nightgate_at": pa.array([], pa.timestamp("us"))})
+        return Logged(nothing, nothing)
     whole = pa.concat_tables(tables, promote_options="permissive")
     at = whole["nightgate_at"]
-    return whole.filter(pc.and_(pc.greater_equal(at, naive[0]), pc.less(at, naive[1])))
+    whole = whole.filter(pc.and_(pc.greater_equal(at, naive[0]), pc.less(at, naive[1])))
+    return Logged(_answers(whole), whole.filter(pc.is_in(whole["nightgate_role"], pa.array(NO_ANSWERS))))
+
+
+def _answers(whole: "pa.Table") -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept = whole.filter(pc.invert(pc.is_in(whole["nightgate_role"], pa.array(NO_ANSWERS))))
+    return kept.drop_columns([name for name in ("nightgate_status", "nightgate_count") if name in kept.column_names])
 
 
 def _parquet(settings: Settings, model: str, first: date, last: date) -> "Iterator[pa.Table]":
@@ -153,23 +195,32 @@ def _tables(lines: Iterable[bytes]) -> "tuple[dict[str, pa.Table], int]":
 
     raw: dict[int, dict[str, str]] = {}
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    torn = 0
+    torn, day = 0, ""
     for line in lines:
         try:
             value = json.loads(line)
             if "raw" in value:
                 raw[value["version"]] = value["raw"]
                 continue
-            day = datetime.fromtimestamp(value["at"], UTC).date().isoformat()
-            rows = list(_rows(value))
+            rows = [_refused(value)] if "refused" in value else list(_rows(value))
         except (ValueError, KeyError, TypeError):
             torn += bool(line.strip())
             continue
-        found.setdefault((day, value["version"]), []).extend(rows)
+        day = rows[0]["nightgate_at"].date().isoformat()
+        found.setdefault((day, rows[0]["nightgate_version"]), []).extend(rows)
+    if torn and day:  # when they were written nobody knows: told with the last line that is whole
+        at = max(row["nightgate_at"] for row in next(reversed(found.values())))
+        lost = {"nightgate_at": at, "nightgate_role": "torn", "nightgate_version": 0, "nightgate_count": torn}
+        found.setdefault((day, 0), []).append(lost)
     days: dict[str, list[pa.Table]] = {}
     for (day, version), rows in found.items():
         days.setdefault(day, []).append(_table(rows, raw.get(version, {})))
     return {day: pa.concat_tables(tables, promote_options="permissive") for day, tables in days.items()}, torn
+
+
+def _refused(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {"nightgate_at": datetime.fromtimestamp(value["at"], UTC).replace(tzinfo=None), "nightgate_role": "refused",
+            "nightgate_version": 0, "nightgate_status": value["status"], "nightgate_count": value["refused"]}
 
 
 def _rows(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -186,7 +237,8 @@ def _table(rows: list[dict[str, Any]], raw: Mapping[str, str]) -> "pa.Table":
     import pyarrow as pa
 
     types = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(), "text": pa.string(), "date": pa.string()}
-    known = {"nightgate_at": pa.timestamp("us"), "nightgate_row": pa.int32(), "nightgate_version": pa.int64()}
+    known = {"nightgate_at": pa.timestamp("us"), "nightgate_row": pa.int32(), "nightgate_version": pa.int64(),
+             "nightgate_status": pa.int64(), "nightgate_count": pa.int64()}
     columns = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         kind = types[raw[name]] if name in raw else known.get(name)

@@ -65,9 +65,10 @@ def _of_runs(settings: Settings, definition: Definition, *, dry_run: bool) -> It
 
 
 def _unnamed(store: Store, gone: set[str], *, dry_run: bool) -> Iterator[Removed]:
-    """Yield the files that no run and no release that stays names."""
-    named = {digest for folder in ("runs", "releases") for model in store.names(folder) for number in store.names(f"{folder}/{model}")
-             if f"{folder}/{model}/{number}" not in gone for digest in _named_in(store, f"{folder}/{model}/{number}")}
+    """Yield the files that no run, release or night of monitoring that stays names."""
+    named = {digest for folder in ("runs", "releases", "monitoring") for model in store.names(folder)
+             for name in store.names(f"{folder}/{model}") if f"{folder}/{model}/{name}" not in gone
+             for digest in _named_in(store, f"{folder}/{model}/{name}")}
     for folder in BY_CONTENT:
         for name in store.names(folder):
             key = f"{folder}/{name}"

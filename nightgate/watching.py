@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from nightgate import episodes
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.inference import drift_contract
-from nightgate.contracts.suites import parse_suite, read_suite
+from nightgate.contracts.suites import Suite, parse_suite, read_suite
+from nightgate.contracts.writing import as_text
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift.policy import TableDrift
 from nightgate.episodes import Watched
@@ -42,10 +43,13 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
     definition = load_definition(definition_path(settings.models, model))
     monitored = monitor(settings, model, as_of=as_of, seen=seen)
     as_of = as_of or today(definition)
-    gate = gate_drift(settings, model, monitored.compared.found)
+    suite = drift_suite(settings, model)
+    settings.store.write(f"contracts/{suite.sha256}.json", suite.content)
+    gate = gate_drift(settings, suite, monitored.compared.found)
     known = episodes.read(settings.store, model)
     before = [each for each in known if each.as_of < str(as_of)]
     night = replace(episodes.of_comparison(monitored.compared.found, as_of=as_of, version=monitored.version), success=gate.success,
+                    gate=asdict(gate), requests=monitored.requests,
                     performance={} if monitored.performance is None else asdict(monitored.performance))
     key = episodes.report_key(model, str(as_of))
     night = replace(episodes.placed(night, before), report=settings.store.address(key))
@@ -54,10 +58,16 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
     return Look(monitored, gate, night, night.asks and not any(each.asks for each in known if each.as_of == night.as_of))
 
 
-def gate_drift(settings: Settings, model: str, found: TableDrift) -> GateResult:
-    """Check the drift contract on the drift table, a row a column; the default one where the model has none."""
+def drift_suite(settings: Settings, model: str) -> Suite:
+    """Return a model's drift contract, the default one where it has none. Raises SuiteError."""
     own = settings.contracts_of(model) / "drift.json"
-    suite = read_suite(own) if own.exists() else parse_suite(drift_contract(model), place="the default contract of drift")
+    default = drift_contract(model)
+    return read_suite(own) if own.exists() else \
+        parse_suite(default, place="the default contract of drift", content=as_text(default).encode())
+
+
+def gate_drift(settings: Settings, suite: Suite, found: TableDrift) -> GateResult:
+    """Check a drift contract on the drift table, a row a column."""
     with working_folder(settings.store) as folder:
         path = folder / "drift.parquet"
         rows = [{"column": each.column, "verdict": each.verdict, "distance": each.distance, "limit": each.limit,

@@ -5,16 +5,13 @@ import http.client
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from nightgate.serving.application import Service
-from nightgate.serving.running import Serving, listener, service_of
+from nightgate.serving.running import Serving, beside, service_of
 from nightgate.settings import Settings
 
 
@@ -54,17 +51,9 @@ class Client:
 @contextlib.contextmanager
 def running(place: Settings, **options: Any) -> Iterator[tuple[Client, Service]]:
     """Run a service in a thread; give a client of it and the service itself."""
-    serving = Serving(**options)
-    service = service_of(place, serving)
-    with listener("127.0.0.1", 0) as listening:
-        server = uvicorn.Server(uvicorn.Config(service, log_level="warning", server_header=False))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield Client(listening.getsockname()[1]), service
-        finally:
-            server.should_exit = True
-            thread.join(30)
+    service = service_of(place, Serving(**options))
+    with beside(service) as port:
+        yield Client(port), service
 
 
 @contextlib.contextmanager

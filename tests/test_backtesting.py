@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightgate.backtesting import backtest, simulate
+from nightgate.backtesting import backtest
 from nightgate.errors import UsageError
 from nightgate.settings import Settings
 from tests.projects import people, project
@@ -47,10 +47,8 @@ def test_a_night_that_a_gate_stops_is_told_and_the_next_one_comes(tmp_path: Path
     assert (found.stops, found.promotions, found.loss) == (2, 0, None) and "raw contract" in found.failed[0]
 
 
-def test_a_model_without_event_time_or_stream_is_told(tmp_path: Path) -> None:
+def test_a_model_without_event_time_is_told(tmp_path: Path) -> None:
     place = project(tmp_path)
 
     with pytest.raises(UsageError, match="event time"):
         backtest(place, "credit", nights=2)
-    with pytest.raises(UsageError, match="no stream"):
-        simulate(place, "credit", nights=2, drift="shift")

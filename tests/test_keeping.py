@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from nightgate import alerts, approving, retention
+from nightgate import alerts, approving, episodes, retention
 from nightgate.alerts import causes, fresh
 from nightgate.cli.main import main
 from nightgate.definition.loading import definition_path, load_definition
@@ -70,6 +70,19 @@ def test_what_no_rule_keeps_is_removed_and_nothing_else(place: Settings, capsys:
     assert [record.run for record in history(place.store, "credit")] == sorted({1, 3, 4} | {champion_of(place, "credit") or 0})
     assert not (root / "snapshots" / f"{snapshots[2]}.parquet").exists() and not (root / "releases/credit/2").exists()
     assert (root / "snapshots" / f"{snapshots[1]}.parquet").exists() and (root / "snapshots" / f"{snapshots[4]}.parquet").exists()
+
+
+def test_the_drift_contract_of_a_monitored_night_is_kept(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.contracts_of("credit") / "drift.json"
+    text = path.read_text()
+    path.write_text(text.replace("No change is significant", "No change at all is significant"))
+    night = look(place, "credit").night
+    path.write_text(text)
+    old(place)
+
+    said(capsys, "clean")
+
+    assert place.store.exists(f"contracts/{night.gate['suite_sha256']}.json") and said(capsys, "docs", "credit", "--runs", "1")[0] == 0
 
 
 def test_a_legal_hold_and_what_waits_are_kept(place: Settings) -> None:
@@ -186,6 +199,19 @@ def test_a_night_without_a_verdict_and_an_old_champion_are_told(place: Settings)
     assert not [each for each in early if each.key == f"no verdict {tomorrow.date()}"]
     assert [each.key for each in late if each.key.startswith("no verdict")] == [f"no verdict {tomorrow.date()}"]
     assert "has served for" in next(each.sentence for each in later if each.key.startswith("old champion"))
+
+
+def test_an_alarm_of_monitoring_is_told_while_it_is_open(place: Settings) -> None:
+    nights: list[episodes.Watched] = []
+    found = []
+    for day, alarm in enumerate([True, False, False, False], 1):
+        night = episodes.Watched("credit", f"2026-01-0{day}", 1, 600, True, not alarm, {"income": {"verdict": "alarm" if alarm else "quiet"}},
+                                 ["income"] if alarm else [], report=f"r{day}.html")
+        nights.append(episodes.placed(night, nights))
+        episodes.write(place.store, nights[-1])
+        found.append([each.message for each in causes(place, datetime.now(UTC)) if each.key.startswith("drift")])
+
+    assert found[0] == found[1] == found[2] == ["credit: drift of income, an alarm since 2026-01-01. Report: r1.html"] and found[3] == []
 
 
 def test_a_server_that_is_silent_is_a_cause(place: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

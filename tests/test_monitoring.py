@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from nightgate.drift.policy import PREDICTION
-from nightgate.drift.reference import LARGEST
+from nightgate.drift.reference import LARGEST, packed
 from nightgate.errors import FileMissing
 from nightgate.monitoring import PROFILE, monitor, reference_of
+from nightgate.watching import look
 from tests.projects import people, project, run_plainly
 
 
@@ -64,6 +65,19 @@ def test_a_release_without_a_profile_is_compared_with_its_snapshot(tmp_path: Pat
     place.store.remove(f"runs/credit/1/{PROFILE}")
 
     assert alarms(place) == set()
+
+
+@pytest.mark.parametrize("content", [b"torn", packed({"layout": 0})], ids=["torn", "older"])
+def test_a_profile_that_cannot_be_read_is_made_anew_and_told(content: bytes, tmp_path: Path) -> None:
+    place = project(tmp_path)
+    run_plainly(place)
+    place.store.write(f"runs/credit/1/{PROFILE}", content)
+
+    night = look(place, "credit")
+
+    assert night.night.success and night.night.columns["income"]["verdict"] == "quiet"
+    (told,) = night.monitored.odd
+    assert told.startswith("The reference profile") and told in Path(str(night.night.report)).read_text()
 
 
 def test_a_model_with_event_time_is_compared_by_its_newest_week(tmp_path: Path) -> None:

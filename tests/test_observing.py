@@ -1,6 +1,9 @@
 """What the prediction log says a model saw: clocks that are wrong, lines written twice, labels that come late."""
 
-from datetime import date, datetime
+import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +12,15 @@ import pyarrow as pa
 import pytest
 
 from nightgate.definition.loading import definition_path, load_definition
-from nightgate.drift.policy import PREDICTION
-from nightgate.monitoring import PERFORMANCE, monitor
+from nightgate.drift.policy import PERFORMANCE, PREDICTION
+from nightgate.monitoring import monitor
 from nightgate.observing import AT, from_log
+from nightgate.predictionlog import Segment, segments_of
 from nightgate.releases import read_manifest
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 from nightgate.watching import look
-from tests.projects import people, project, run_plainly
+from tests.projects import copied, people, project, run_plainly
 
 TODAY = date(2026, 3, 1)
 
@@ -95,3 +99,79 @@ def test_one_request_is_undecided(place: Settings) -> None:
     found, _ = verdicts(place, log(place)[0].slice(0, 1))
 
     assert {verdict for name, verdict in found.items() if name != PERFORMANCE} == {"undecided"}
+
+
+def asked(place: Settings, ids: list[int], frame: pd.DataFrame, *, ago: timedelta = timedelta(hours=1)) -> None:
+    """Write a champion's answers to requests that name their entity into the prediction log."""
+    manifest, scorer = read_manifest(place.store, "credit", 1), load_scorer(place, "credit", 1)
+    segment = Segment(place.store.folder("predictionlog") / "credit")
+    shares = scorer.predict(frame[list(manifest.raw)])
+    at = (datetime.now(UTC) - ago).timestamp()
+    for number, (row, share) in enumerate(zip(json.loads(frame[list(manifest.raw)].to_json(orient="records", date_format="iso")), shares, strict=True)):
+        line = {"at": at + number / 1_000, "request": f"q{ids[number]}", "version": 1, "role": "champion", "consumer": "",
+                "sent": {**row, "id": ids[number]}, "answers": [{"prediction": "no", "probability": float(share)}]}
+        segment.append(1, {**manifest.raw, **manifest.keys}, [json.dumps(line).encode(), b"\n"])
+    segment.close()
+
+
+def test_a_model_without_event_time_is_judged_by_the_labels_of_what_was_asked(tmp_path: Path) -> None:
+    frame = people(1_500).assign(id=np.arange(1_500))
+    place = project(tmp_path, frame, entity=("id",))
+    run_plainly(place)
+    new = people(400, seed=5).assign(id=np.arange(9_000, 9_400))
+    asked(place, [*range(9_000, 9_400)], new)
+    asked(place, [*range(1_500)], frame)  # what it was trained on is no evidence
+
+    assert monitor(place, "credit").performance.labelled < 400  # type: ignore[union-attr]
+    pd.concat([frame, new]).to_csv(tmp_path / "data.csv", index=False)
+    good = monitor(place, "credit")
+    flipped = new.assign(default=new["default"].map({"yes": "no", "no": "yes"}))
+    pd.concat([frame, flipped]).to_csv(tmp_path / "data.csv", index=False)
+    bad = monitor(place, "credit")
+
+    assert good.performance is not None and bad.performance is not None
+    assert 400 <= good.performance.labelled < 1_900 and good.performance.realised is not None and not good.performance.lost
+    assert bad.performance.realised is not None and bad.performance.realised.value < good.performance.realised.value - 0.1
+
+
+def test_where_too_few_labels_have_come_the_newest_of_the_source_tell(place: Settings) -> None:
+    asked(place, [*range(20_000, 20_300)], people(300, seed=7).assign(asked=pd.Timestamp("2026-06-01")))
+
+    found = monitor(place, "credit")
+
+    assert found.told == "the prediction log" and "300 rows of labels not there yet" in found.odd
+    assert found.performance is not None and found.performance.labelled > 100
+
+
+def test_volume_and_refused_requests_stand_on_the_page_night_by_night(place: Settings) -> None:
+    definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
+    for day, requests in ((TODAY, {"answered": 200}), (TODAY + timedelta(days=1), {"answered": 150, "422": 45, "503": 5})):
+        seen = from_log(log(place)[0], definition, manifest, end=datetime.combine(day, time()))
+        night = look(place, "credit", as_of=day, seen=replace(seen, requests=requests)).night
+
+    page = Path(str(night.report)).read_text()
+    assert "45 with 422 (22.5%), 5 with 503 (2.5%)" in page and "25.0% of the last night" in page
+    assert ">requests</" in page and ">refused, 4xx</" in page and ">failed, 5xx</" in page
+
+
+def test_a_week_of_which_every_request_was_refused_is_told(place: Settings, tmp_path: Path) -> None:
+    other = copied(place.root, tmp_path / "copy")
+    shutil.rmtree(other.store.folder("predictionlog"), ignore_errors=True)
+    segment = Segment(other.store.folder("predictionlog") / "credit")
+    segment.refuse(int(datetime.now(UTC).timestamp() // 60) - 5, 422, 1_200)
+    segment.close()
+
+    found = monitor(other, "credit")
+
+    assert found.told == "the source" and found.requests == {"answered": 0, "422": 1_200} and "1,200 requests refused with 422" in found.odd
+
+
+def test_a_torn_segment_is_told(place: Settings, tmp_path: Path) -> None:
+    other = copied(place.root, tmp_path / "copy")
+    asked(other, [*range(50_000, 50_300)], people(300, seed=8).assign(asked=pd.Timestamp("2026-06-01")))
+    path = segments_of(other, "credit")[-1]
+    path.write_bytes(path.read_bytes()[:-25])
+
+    found = monitor(other, "credit")
+
+    assert [each for each in found.odd if "torn" in each] == ["1 line of the prediction log torn: a service was killed, or its disk was full"]

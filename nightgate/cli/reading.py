@@ -33,7 +33,8 @@ def add(commands: Commands) -> None:
     two.add_argument("second")
     paper = commands.add("report", report, "Where the report of a run is.", "nightgate report credit --open", of_run=True)
     paper.add_argument("--open", action="store_true", help="open it in the browser")
-    pages = commands.add("docs", docs, "Build Great Expectations' Data Docs of the last runs' gates.", "nightgate docs credit --runs 20",
+    pages = commands.add("docs", docs, "Build Great Expectations' Data Docs of the last runs' and nights' gates.",
+                         "nightgate docs credit --runs 20",
                          begins="Building the pages …")
     pages.add_argument("model")
     pages.add_argument("--runs", type=int, default=10, metavar="N", help="how many of the last runs, 10 when absent")
@@ -161,15 +162,19 @@ def report(arguments: argparse.Namespace) -> Answer:
 
 def docs(arguments: argparse.Namespace) -> Answer:
     """Build the pages anew; what a masked column holds is hidden in them as it is everywhere."""
+    from nightgate import episodes
     from nightgate.contracts.pages import Checked, as_library_json, build
 
     place, model = known(arguments.model), arguments.model
     if arguments.runs < 1:
         raise UsageError(f"--runs {arguments.runs} is no number of runs.", remedy="Name one or more.")
     read_record(place.store, model)  # says what to do where there is none
-    records = history(place.store, model)[-arguments.runs:]
-    gates = [Checked(json.loads(place.store.read(f"contracts/{gate.sha256}.json")), gate_note(place.store, record, gate.boundary)["result"],
-                     record.run, datetime.fromisoformat(record.started)) for record in records for gate in record.gates]
+    records, nights = history(place.store, model)[-arguments.runs:], episodes.read(place.store, model)[-arguments.runs:]
+    found = [(gate_note(place.store, record, gate.boundary)["result"], f"run {record.run}", record.started)
+             for record in records for gate in record.gates]
+    found += [(night.gate, f"night {night.as_of}", f"{night.as_of}T00:00:00+00:00") for night in nights if night.gate]
+    gates = [Checked(json.loads(place.store.read(f"contracts/{result['suite_sha256']}.json")), result, name, datetime.fromisoformat(at))
+             for result, name, at in found]
     folder = place.store.folder(f"data-docs/{model}")
     shutil.rmtree(folder)
     page = build(gates, folder)

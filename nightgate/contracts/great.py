@@ -44,7 +44,7 @@ class Later(ModuleType):
 
 
 def great_expectations() -> Any:
-    """Return the library."""
+    """Return the library, which knows our own expectations."""
     if "great_expectations" not in sys.modules:
         for name in UNUSED:
             parent, _, last = name.rpartition(".")
@@ -52,7 +52,9 @@ def great_expectations() -> Any:
                 sys.modules[name] = Later(name)
                 if parent:
                     setattr(importlib.import_module(parent), last, sys.modules[name])
-    return importlib.import_module("great_expectations")
+    library = importlib.import_module("great_expectations")
+    importlib.import_module("nightgate.contracts.expectations")
+    return library
 
 
 def evaluate(checks: Sequence[Check], data: Opened, sensitive: frozenset[str]) -> Iterator["CheckResult"]:

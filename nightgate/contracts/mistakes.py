@@ -53,7 +53,7 @@ QUERY = re.compile(r"\s*select\s+\*\s+from\s+\{batch\}\s+where\s+(.+?)\s*;?\s*",
 
 @cache
 def known_expectations() -> dict[str, dict[str, list[str]]]:
-    """Return the arguments that each core expectation takes and needs; a test compares them with the library's registry."""
+    """Return the arguments that each expectation, the library's and our own, takes and needs; a test compares them with its registry."""
     found: dict[str, dict[str, list[str]]] = json.loads(Path(__file__).with_name("expectations.json").read_text())
     return found
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nightgate.contracts.conditions import identifier, literal
 from nightgate.contracts.families import Types
 from nightgate.contracts.forms import RowRule, Rule, Shape
-from nightgate.contracts.textfiles import ENDINGS, as_texts, typed
+from nightgate.contracts.textfiles import ENDINGS, as_parquet, as_texts
 from nightgate.errors import DataUnusable, FileMissing
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def opened(path: Path, *, released: Path | None = None) -> Iterator[Opened]:
     with tempfile.TemporaryDirectory(prefix="nightgate-") as scratch, \
             duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": scratch}) as connection:
         try:
-            source = _as_parquet(connection, path, Path(scratch)) if path.name.casefold().endswith(ENDINGS) else path
+            source = as_parquet(connection, path, Path(scratch)) if path.name.casefold().endswith(ENDINGS) else path
             types = _view(connection, source)
             spared = _divided(connection, released, types)
             yield Opened(connection, types, _count(connection, "data"), literal(glob.escape(str(source))), Path(scratch), spared)
@@ -115,14 +115,6 @@ def _count(connection: "DuckDBPyConnection", view: str) -> int:
 def parquet(path: Path) -> str:
     """Return a Parquet file as a table in SQL; DuckDB would take `p[1].parquet` for a pattern."""
     return f"read_parquet({literal(glob.escape(str(path)))})"
-
-
-def _as_parquet(connection: "DuckDBPyConnection", path: Path, scratch: Path) -> Path:
-    texts, made = scratch / "texts.parquet", scratch / "data.parquet"
-    as_texts(path, texts)
-    typed(connection, texts, made)
-    texts.unlink()
-    return made
 
 
 def _view(connection: "DuckDBPyConnection", path: Path) -> Types:

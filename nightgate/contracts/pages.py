@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightgate.contracts.drifting import FILLED
 from nightgate.contracts.great import great_expectations
 from nightgate.contracts.suites import number_of
 
@@ -21,11 +22,11 @@ STRUCTURED: Mapping[str, Any] = {"expect_column_quantile_values_to_be_between": 
 
 @dataclass(frozen=True)
 class Checked:
-    """One gate of one run: the suite's file as it was then, and the gate's result as its note holds it."""
+    """One gate of one run or night of monitoring, by its `name`: the suite's file as it was then, and the gate's result as JSON."""
 
     suite: Mapping[str, Any]
     result: Mapping[str, Any]
-    run: int
+    name: str
     at: datetime
 
 
@@ -58,10 +59,10 @@ def build(gates: Sequence[Checked], folder: Path) -> Path:
         "class_name": "SiteBuilder", "show_how_to_buttons": False, "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}})
     for name, checked in {_name(each): each for each in gates}.items():  # the last run's version
-        written = [{"type": _type(each), "kwargs": each["kwargs"], "meta": each.get("meta")} for each in checked.suite["expectations"]]
+        written = [{"type": _type(each), "kwargs": _arguments(each), "meta": each.get("meta")} for each in checked.suite["expectations"]]
         context.suites.add(ExpectationSuite(name=name, expectations=written))
     for checked in gates:
-        key = ValidationResultIdentifier(ExpectationSuiteIdentifier(_name(checked)), _run(checked), f"run-{checked.run}")
+        key = ValidationResultIdentifier(ExpectationSuiteIdentifier(_name(checked)), _run(checked), checked.name.replace(" ", "-"))
         context.validation_results_store.set(key, library_result(checked))
     context.build_data_docs(site_names=[SITE])
     return folder / "index.html"
@@ -77,13 +78,17 @@ def _one(expectation: Mapping[str, Any], found: Mapping[str, Any]) -> Any:
     return ExpectationValidationResult(
         success=bool(found["success"]), result={} if found["error"] else told,
         meta={"nightgate": {"sentence": found["sentence"], "found": found["found"]}},
-        expectation_config=ExpectationConfiguration(type=_type(expectation), kwargs=dict(expectation["kwargs"])),
+        expectation_config=ExpectationConfiguration(type=_type(expectation), kwargs=_arguments(expectation)),
         exception_info={"raised_exception": bool(found["error"]), "exception_traceback": None,
                         "exception_message": found["found"] if found["error"] else None})
 
 
 def _type(expectation: Mapping[str, Any]) -> str:
     return str(expectation.get("type") or expectation["expectation_type"])
+
+
+def _arguments(expectation: Mapping[str, Any]) -> dict[str, Any]:
+    return {**FILLED.get(_type(expectation), {}), **expectation["kwargs"]}
 
 
 def _name(checked: Checked) -> str:
@@ -93,7 +98,7 @@ def _name(checked: Checked) -> str:
 def _run(checked: Checked) -> Any:
     from great_expectations.core.run_identifier import RunIdentifier
 
-    return RunIdentifier(run_name=f"run {checked.run}", run_time=checked.at)
+    return RunIdentifier(run_name=checked.name, run_time=checked.at)
 
 
 def as_library_json(checked: Checked) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nightgate.contracts.conditions import identifier, literal, parse_condition
+from nightgate.contracts.drifting import FILLED
 from nightgate.contracts.families import FAMILIES, Family, Types, family
 from nightgate.contracts.forms import Figure, Figures, Grouped, Quantiles, RowRule, Rule, Shape, Shares
 from nightgate.contracts.mistakes import query_condition
@@ -229,6 +230,7 @@ def _types(check: Check, types: Types) -> Rule | None:
 
 
 Maker = Callable[[Check, Types], Rule | None]
+_not_in_set = _rows(*FAMILIES, against=lambda sql, kind, arguments: is_in(sql, arguments["value_set"], kind))
 _in_set = _rows(*FAMILIES, against=lambda sql, kind, arguments: f"NOT ({is_in(sql, arguments['value_set'], kind)})")
 
 _FORMS: Mapping[str, Maker] = {
@@ -250,8 +252,8 @@ _FORMS: Mapping[str, Maker] = {
     "expect_column_distinct_values_to_be_in_set": _in_set,
     "expect_column_distinct_values_to_contain_set": _holding,
     "expect_column_distinct_values_to_equal_set": _holding,
-    "expect_column_values_to_not_be_in_set":
-        _rows(*FAMILIES, against=lambda sql, kind, arguments: is_in(sql, arguments["value_set"], kind)),
+    "expect_column_values_to_not_be_in_set": _not_in_set,
+    **dict.fromkeys(FILLED, _not_in_set),
     "expect_column_value_lengths_to_be_between": _bounded("text", of="length({})"),
     "expect_column_value_lengths_to_equal":
         _rows("text", against=lambda sql, kind, arguments: f"length({sql}) <> {literal(arguments['value'])}"),

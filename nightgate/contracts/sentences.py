@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nightgate.contracts.drifting import TO_BE_DECIDED, TO_BE_INSIGNIFICANT, TO_RAISE_NO_ALARM
 from nightgate.contracts.suites import Check
 
 LISTED = 8
@@ -87,6 +88,8 @@ _SENTENCES: Mapping[str, Callable[[Check], str]] = {
     "expect_column_values_to_be_between": _of(""),
     "expect_column_values_to_be_in_set": _says("`{}` is one of {}", "value_set"),
     "expect_column_values_to_not_be_in_set": _says("`{}` is none of {}", "value_set"),
+    TO_RAISE_NO_ALARM: _says("no column raises an alarm"), TO_BE_DECIDED: _says("each column had enough rows to tell"),
+    TO_BE_INSIGNIFICANT: _says("no change is significant"),
     "expect_column_value_lengths_to_be_between": _of("the length of"),
     "expect_column_values_to_match_regex": _says("`{}` matches {}", "regex"),
     "expect_column_values_to_not_match_regex": _says("`{}` does not match {}", "regex"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nightgate.contracts.conditions import Condition, parse_condition
+from nightgate.contracts.drifting import FILLED
 from nightgate.contracts.mistakes import (
     WITHOUT_EFFECT,
     exact,
@@ -140,9 +141,10 @@ def number_of(place: str) -> int:
 
 
 def _check(each: Mapping[str, Any], place: str) -> Check:
-    arguments = {key: value for key, value in each["kwargs"].items() if value is not None and key not in WITHOUT_EFFECT}
-    written = arguments.pop("row_condition", None)
-    condition = None if written is None else parse_condition(written)
+    written = {**FILLED.get(type_of(each), {}), **each["kwargs"]}
+    arguments = {key: value for key, value in written.items() if value is not None and key not in WITHOUT_EFFECT}
+    text = arguments.pop("row_condition", None)
+    condition = None if text is None else parse_condition(text)
     columns = [arguments[key] for key in ("column", "column_A", "column_B") if key in arguments]
     columns += arguments.get("column_list", [])
     if "unexpected_rows_query" in arguments:

@@ -4,6 +4,7 @@ Numbers and truths have types of their own, everything else stays text: dates, t
 another length than the first line is an error, and not filled up.
 """
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,23 @@ ALONE = "Write it in UTF-8, with quotes around values that hold the separator; o
 
 EXACT = 2**53
 """Whole numbers up to it are floats without a loss."""
+
+
+def read_table(path: Path) -> pa.Table:
+    """Return a CSV file as a table. Raises DataUnusable."""
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="nightgate-") as scratch, duckdb.connect() as connection:
+        return pq.read_table(as_parquet(connection, path, Path(scratch)), memory_map=False)
+
+
+def as_parquet(connection: "DuckDBPyConnection", path: Path, scratch: Path) -> Path:
+    """Write a CSV file as Parquet into a folder. Raises DataUnusable."""
+    texts, made = scratch / "texts.parquet", scratch / "data.parquet"
+    as_texts(path, texts)
+    typed(connection, texts, made)
+    texts.unlink()
+    return made
 
 
 def as_texts(path: Path, made: Path) -> None:

@@ -9,6 +9,7 @@ from nightgate.drift.policy import TableDrift, compare
 from nightgate.drift.profile import Every, Profile, of_file, scan, total
 from nightgate.drift.reference import Reference, learn
 from nightgate.errors import DataUnusable, FileMissing
+from nightgate.wording import named
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,16 @@ def compare_files(reference: Path, currents: Sequence[Path], *, time: str | None
                   importances: Path | None = None) -> tuple[Reference, list[Compared]]:
     """Compare files with a reference. With `time` the reference's days, weeks or months tell how much its columns wobble.
 
-    Raises FileMissing and DataUnusable.
+    Raises FileMissing, and DataUnusable also for importances of no column.
     """
     for path in (reference, *currents, *([importances] if importances else [])):
         if not path.is_file():
             raise FileMissing(f"{path} is not there.", remedy="Name a model, or a reference file and current files.")
     weights = read_importances(importances) if importances else {}
     known = learn(of_file(reference), time=time, every=every, importances=weights)
+    if weights and not weights.keys() & known.profile.columns.keys():
+        raise DataUnusable(f"{importances} names none of the columns of {reference.name}, but {named(weights)}.",
+                           remedy=f"The columns are {named(known.profile.columns, 12)}.")
     if known.profile.rows == 0:
         raise DataUnusable(f"{reference.name} has no rows to compare with.", remedy="Name a reference that has some.")
     found = []

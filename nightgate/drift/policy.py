@@ -37,8 +37,14 @@ ALWAYS = 5
 UNTOLD = 0.25
 """Distance that chance must not reach: with so few rows nothing can be told."""
 
+UNREACHED = 1.0
+"""Distance that no change exceeds: where chance and wobble allow as much, nothing can be told either."""
+
 PREDICTION = "(prediction)"
 """The prediction as one more column; it matters as much as the column that matters most."""
+
+PERFORMANCE = "(performance)"
+"""The realised metric beside the columns: an alarm when it is worse than what was promised."""
 
 VERDICTS = ("alarm", "undecided", "watch", "quiet")
 
@@ -108,7 +114,9 @@ class _Test:
     def verdict(self) -> str:
         if self.distance > self.limit:
             return "alarm"
-        return "undecided" if self.untold else "watch" if self.distance > self.usual or self.significant else "quiet"
+        if self.untold or self.usual >= UNREACHED:
+            return "undecided"
+        return "watch" if self.distance > self.usual or self.significant else "quiet"
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,7 @@ def _missing(column: Column, before: Sketch, after: Sketch) -> _Test:
 
 def _shapes(column: Column, before: Sketch, after: Sketch) -> Iterator[_Test]:
     if before.known == 0 or after.known == 0:
-        yield _Test(0.0, 1.0, 1.0, "no values to compare", untold=after.known != before.known)
+        yield _Test(0.0, 0.0, 1.0, "no values to compare", untold=after.known != before.known)
     elif isinstance(before, Numbers) and isinstance(after, Numbers):
         yield from _numbers(column, before, after)
     elif isinstance(before, Categories) and isinstance(after, Categories):

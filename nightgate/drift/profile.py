@@ -70,9 +70,9 @@ def of_file(path: Path) -> Source:
     """Return a Parquet or CSV file as a source. Raises DataUnusable."""
     try:
         if path.suffix.lower() not in (".parquet", ".pq"):
-            import pandas as pd
+            from nightgate.contracts.textfiles import read_table
 
-            return of_frame(pd.read_csv(path, low_memory=False))
+            return of_table(read_table(path))
         with pq.ParquetFile(path) as file:
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
             groups = file.num_row_groups

@@ -5,9 +5,9 @@ import numpy as np
 from nightgate.drift.distances import aligned
 from nightgate.drift.policy import ColumnDrift, TableDrift
 from nightgate.drift.profile import Profile
-from nightgate.drift.reference import FEWEST_WINDOWS, Reference
+from nightgate.drift.reference import FEWEST_VALUES, FEWEST_WINDOWS, Reference
 from nightgate.drift.sketches import Axis, Categories, Numbers, values_of
-from nightgate.reports.document import Bars, Callout, Part, Plot, Series, Side, Table
+from nightgate.reports.document import Bars, Callout, Heading, Part, Plot, Series, Side, Table
 from nightgate.wording import counted
 
 CAUSES = 6
@@ -21,11 +21,12 @@ STEPS = 40
 def verdict_of(found: TableDrift) -> Callout:
     """Return the sentence that matters."""
     undecided = sum(each.verdict == "undecided" for each in found.columns)
-    told = [f"{found.rows:,} rows, {counted(len(found.columns), 'column')}, {found.watch} watched, {undecided} undecided."]
+    told = [f"{counted(found.rows, 'row')}, {counted(len(found.columns), 'column')}, {found.watch} watched, {undecided} undecided."]
     if not found.calibrated:
-        told.append(f"Uncalibrated: the reference has fewer than {FEWEST_WINDOWS} windows of time, so ordinary nights may differ more.")
+        told.append(f"Uncalibrated: the reference has fewer than {FEWEST_WINDOWS} windows of time with {FEWEST_VALUES} rows or more, so "
+                    "ordinary nights may differ more.")
     if undecided:
-        told.append("Undecided columns have too few rows to tell and are not shown as fine.")
+        told.append("Undecided columns have too few rows to tell, or differ too much from night to night, and are not shown as fine.")
     title = f"{counted(found.alarm, 'column')} raise{'s' if found.alarm == 1 else ''} an alarm" if found.alarm else \
         "nothing can be told" if undecided == len(found.columns) else "no alarm"
     return Callout(title, " ".join(told), "bad" if found.alarm else "neutral" if undecided or not found.calibrated else "good")
@@ -34,7 +35,7 @@ def verdict_of(found: TableDrift) -> Callout:
 def table_of(found: TableDrift) -> Table:
     """Return every column, causes first."""
     rows = [[each.column, each.verdict, f"{each.distance:.3f}", f"{each.limit:.3f}", each.why] for each in found.ranked]
-    return Table([found.data, "verdict", "distance", "limit", "why"], rows, frozenset({"distance", "limit"}),
+    return Table(["column", "verdict", "distance", "limit", "why"], rows, frozenset({"distance", "limit"}),
                  frozenset(number for number, row in enumerate(rows) if row[1] == "alarm"))
 
 
@@ -48,7 +49,7 @@ def distributions(found: TableDrift, reference: Reference, current: Profile) -> 
 def parts_of(found: TableDrift, reference: Reference, current: Profile) -> list[Part]:
     """Return the parts of a report about one comparison."""
     pictures = distributions(found, reference, current)
-    return [verdict_of(found), *([pictures] if pictures.parts else []), table_of(found)]
+    return [Heading(found.data), verdict_of(found), *([pictures] if pictures.parts else []), table_of(found)]
 
 
 def _drawn(cause: ColumnDrift, reference: Reference, current: Profile) -> Plot | Bars | None:

@@ -13,19 +13,26 @@ from nightgate.wording import figure, interval
 HISTORY = 60
 """Nights that are drawn."""
 
+MANY_REFUSED = 0.01
+"""Share of requests that are not answered from which the verdict says so."""
+
 DRAWN = 4
 """Columns whose history is drawn."""
 
 
 def document(monitored: Monitored, night: Watched, before: Sequence[Watched]) -> Document:
     """Make the report of a night and those before it."""
-    parts = [*_verdict(monitored, night), *_causes(monitored), *_performance(monitored, [*before, night][-HISTORY:]),
-             *_history(night, [*before, night][-HISTORY:]), Heading("Every column"), table_of(monitored.compared.found)]
+    nights = [*before, night][-HISTORY:]
+    parts = [*_verdict(monitored, night), *_causes(monitored), *_performance(monitored, nights), *_requests(nights),
+             *_history(night, nights), Heading("Every column"), table_of(monitored.compared.found)]
     return Document(f"{night.model}, {night.as_of}", f"Champion {night.version} on {night.rows:,} rows of {monitored.told}", parts)
 
 
 def _verdict(monitored: Monitored, night: Watched) -> Iterator[Part]:
-    callout = verdict_of(monitored.compared.found)
+    callout, refused = verdict_of(monitored.compared.found), _share(night) or 0.0
+    if refused > MANY_REFUSED:
+        callout = Callout(callout.title, f"{callout.text} {refused:.1%} of the last night's requests were not answered: the columns show "
+                          "what was let in.", "bad" if callout.tone == "bad" else "neutral")
     if night.open_since is not None:
         more = "The alarm was raised tonight." if night.opened else f"The alarm is open since {night.open_since}."
         callout = Callout(callout.title, f"{callout.text} {more} It closes after {CLEAN} clean nights.", "bad")
@@ -59,6 +66,31 @@ def _performance(monitored: Monitored, nights: Sequence[Watched]) -> Iterator[Pa
     if series and len(nights) > 1:
         yield Side([Plot(f"{done.metric} over time", "nights ago", done.metric, series, "each night's window"),
                     Plot("rows seen", "nights ago", "rows", [_line("rows", nights, lambda each: each.rows)], "each night's window")])
+
+
+def _requests(nights: Sequence[Watched]) -> Iterator[Part]:
+    """Yield how many requests were answered and refused, and by which status; nothing where nobody has asked."""
+    now = nights[-1].requests
+    if not now:
+        return
+    whole, refused = sum(now.values()), {code: count for code, count in now.items() if code != "answered"}
+    told = ", ".join(f"{count:,} with {code} ({count / whole:.1%})" for code, count in refused.items() if whole) or "none"
+    yield Heading("Requests of the last night")
+    yield Facts([("answered", f"{now['answered']:,}"), ("refused", told)])
+    if len(nights) > 1:
+        shares = [_line(name, nights, partial(_share, first=first)) for name, first in (("refused, 4xx", "4"), ("failed, 5xx", "5"))]
+        yield Side([Plot("requests", "nights ago", "requests", [_line("requests", nights, _volume)], "answered or not, night by night"),
+                    Plot("not answered", "nights ago", "share of the requests", shares, "night by night")])
+
+
+def _volume(night: Watched) -> float | None:
+    return float(sum(night.requests.values())) if night.requests else None
+
+
+def _share(night: Watched, *, first: str = "") -> float | None:
+    """Return the share of a night's requests that were not answered, by the first digit of their status."""
+    whole = sum(night.requests.values())
+    return sum(count for code, count in night.requests.items() if code != "answered" and code.startswith(first)) / whole if whole else None
 
 
 def _history(night: Watched, nights: Sequence[Watched]) -> Iterator[Part]:

@@ -10,6 +10,7 @@ import json
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -52,6 +53,11 @@ class Service:
         self.settings, self.following, self.access, self.metrics = settings, following, access, metrics
         self.segments: dict[str, Segment] = {}
         self.log_broken = ""
+        self.clock = time.time
+        """Tells what time stands in the log: in a simulation it is not this machine's."""
+        self.refused: Counter[tuple[str, int]] = Counter()
+        self.minute = 0
+        """Refused requests of that minute by model and status: the log has a line a minute, however many come."""
         self.ids, self.number = secrets.token_hex(8), 0
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -77,6 +83,7 @@ class Service:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         following.cancel()
+        self._tell_refused()
         for segment in self.segments.values():
             segment.close()
         await send({"type": "lifespan.shutdown.complete"})
@@ -84,6 +91,8 @@ class Service:
     async def _following(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            if self.clock() // 60 != self.minute:
+                self._tell_refused()
             try:
                 await asyncio.to_thread(self.follow)
             except Exception:  # whatever is wrong: what is loaded keeps serving
@@ -118,6 +127,7 @@ class Service:
             code, content = 200, f'{live.head}{answer.request}","predictions":[{answer.written}]}}'.encode()
         except RefusedError as refused:
             code, content = refused.code, refusal(refused.mistakes)
+            self._refuse(model, code)
         self.metrics.add(model if live is not None else "", live.version if live is not None else 0, consumer, code, rows,
                          time.perf_counter() - begin)
         await send_answer(send, code, content)
@@ -148,11 +158,8 @@ class Service:
 
     def _log(self, answer: _Answer, consumer: str, sent: bytes) -> None:
         """Write the request down before it is answered."""
-        live = answer.live
-        segment = self.segments.get(live.model)
-        if segment is None:
-            segment = self.segments[live.model] = Segment(self.settings.store.folder(FOLDER) / live.model)
-        begin = (f'{{"at":{time.time()!r},"request":"{answer.request}","version":{live.version},"role":"{answer.role}",'
+        live, segment = answer.live, self._segment(answer.live.model)
+        begin = (f'{{"at":{self.clock()!r},"request":"{answer.request}","version":{live.version},"role":"{answer.role}",'
                  f'"consumer":{quoted(consumer)},"sent":').encode()
         try:
             segment.append(live.version, live.logged, [begin, sent, f',"answers":[{answer.written}]}}\n'.encode()])
@@ -163,6 +170,27 @@ class Service:
             self.log_broken = error.strerror or "it failed"
             raise RefusedError(["the answer cannot be written down; nothing is answered until it can"], 503) from None
         self.log_broken = ""
+
+    def _segment(self, model: str) -> Segment:
+        if model not in self.segments:
+            self.segments[model] = Segment(self.settings.store.folder(FOLDER) / model)
+        return self.segments[model]
+
+    def _refuse(self, model: str, code: int) -> None:
+        """Count a refused request of a model that serves."""
+        if model in self.following.champions:
+            minute = int(self.clock() // 60)
+            if minute != self.minute:
+                self._tell_refused()
+                self.minute = minute
+            self.refused[model, code] += 1
+
+    def _tell_refused(self) -> None:
+        """Write the refused requests of the minute down; what the log does not take, the metrics have."""
+        for (model, code), count in self.refused.items():
+            with contextlib.suppress(OSError):
+                self._segment(model).refuse(self.minute, code, count)
+        self.refused.clear()
 
     def _shadow(self, live: Live, consumer: str, answered: _Answer, sent: bytes) -> None:
         """Let the version on trial answer the same rows, for the log alone."""
@@ -251,6 +279,7 @@ class Service:
             self._log(answer, key.consumer, sent)
         except RefusedError as refused:
             self.metrics.add(model, live.version, key.consumer, refused.code, 0, time.perf_counter() - begin)
+            self._refuse(model, refused.code)
             raise
         answers = json.loads(f"[{answer.written}]")
         value = protocols.mlflow_answer(answers) if protocol == "mlflow" else \

@@ -5,7 +5,8 @@ import multiprocessing.connection
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -73,6 +74,22 @@ def run(settings: Settings, serving: Serving, listening: socket.socket, *, told:
         _supervise(lambda: _serve(service_of(settings, serving, folder), serving, listening), serving.workers)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def beside(service: Service) -> Iterator[int]:
+    """Let a service answer in a thread of this process; yield its port, a free one of this machine."""
+    import uvicorn
+
+    with listener(OWN_MACHINE[0], 0) as listening:
+        server = uvicorn.Server(uvicorn.Config(service, log_level="warning", access_log=False, server_header=False, ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield int(listening.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def _serve(service: Service, serving: Serving, listening: socket.socket) -> None:

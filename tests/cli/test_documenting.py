@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from nightgate.watching import look
 from tests.commands import said
-from tests.projects import stop_on_new_data
+from tests.projects import settings_of, stop_on_new_data
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +37,16 @@ def test_only_so_many_runs_are_shown(ran: Path, monkeypatch: pytest.MonkeyPatch,
     assert said(capsys, "docs", "credit", "--runs", "1")[1]["runs"] == [2]
     code, value = said(capsys, "docs", "credit", "--runs", "0")
     assert code == 2 and "--runs 0" in value["error"]["message"]
+
+
+def test_the_drift_contract_of_monitored_nights_is_shown(ran: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ran)
+    night = look(settings_of(ran), "credit").night
+    _, value = said(capsys, "docs", "credit", "--runs", "1")
+    drift = value["results"][-1]
+    pages = [path.read_text() for path in (Path(value["page"]).parent / "validations").rglob(f"night-{night.as_of}.html")]
+
+    assert drift["suite_name"] == "credit.drift" and drift["success"] == night.success
+    kinds = [each["expectation_config"]["type"] for each in drift["results"]]
+    assert kinds[1:] == ["expect_drift_to_raise_no_alarm", "expect_drift_to_be_decided", "expect_drift_to_be_insignificant"]
+    assert len(pages) == 1 and "alarm" in pages[0] and "An unexpected Exception occurred" not in pages[0]

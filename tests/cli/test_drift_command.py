@@ -57,12 +57,14 @@ def test_without_time_nothing_is_calibrated(files: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(("words", "code", "told"), [
     (("reference.parquet", "none.csv"), 2, "none.csv"), (("none.parquet", "same.csv"), 2, "none.parquet"), (("empty.csv", "same.csv"), 3, "empty.csv"),
     (("header.csv", "same.csv"), 3, "no rows"), (("reference.parquet", "same.csv", "--time", "when"), 3, "when"), (("reference.parquet", "same.csv", "--importance", "torn.json"), 3, "torn.json"),
+    (("reference.parquet", "same.csv", "--importance", "others.json"), 3, "none of the columns"),
     (("reference.parquet", "same.csv", "--html", "none/x.html"), 2, "x.html"), (("reference.parquet", "torn.parquet"), 3, "torn.parquet")], ids=str)
 def test_what_cannot_be_compared_is_told(files: Path, words: tuple[str, ...], code: int, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(files)
     (files / "empty.csv").write_text("")
     (files / "header.csv").write_text("income,age\n")
     (files / "torn.json").write_text("{")
+    (files / "others.json").write_text('{"incom": 0.4}')
     (files / "torn.parquet").write_bytes((files / "other.parquet").read_bytes()[:5_000])
 
     found, value = said(capsys, "drift", *words)
@@ -95,3 +97,14 @@ def test_a_model_is_compared_by_its_name(place: Settings, capsys: pytest.Capture
 
     assert code == 0 and {*value["files"][0]["columns"]} == {"income", "age", "city", "(prediction)", "(performance)"}  # type: ignore[index]
     assert said(capsys, "drift", "credit", "--time", "x")[0] == 2
+
+
+def test_files_are_read_as_gates_read_them(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.read_parquet(files / "reference.parquet").to_csv(files / "reference.csv", index=False, sep=";")
+    pd.read_csv(files / "same.csv").to_csv(files / "same.csv.gz", index=False)
+    words = ("--time", "day", "--every", "day")
+
+    first, second = (said(capsys, "drift", str(files / one), str(files / other), *words)[1]["files"][0]  # type: ignore[index]
+                     for one, other in (("reference.parquet", "same.csv"), ("reference.csv", "same.csv.gz")))
+
+    assert {**first, "data": ""} == {**second, "data": ""} and second["calibrated"]

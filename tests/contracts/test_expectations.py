@@ -1,4 +1,4 @@
-"""Every core expectation of the library's registry has one case that holds and one that does not; both engines agree on them."""
+"""Every expectation of the library's registry, and of our own, has one case that holds and one that does not; both engines agree on them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,8 @@ from nightgate.errors import SuiteError
 FRAME = pd.DataFrame({
     "n": [1.5, 2.0, 3.25, np.nan, 10.0], "i": [1, 2, 3, 4, 4], "j": [1, 2, 3, 5, 4], "t": ["ab", "b", "ab", None, "ü%"],
     "day": ["2026-01-01", "2026-01-02", None, "2026-01-04", "2026-01-05"], "json": ['{"a": 1}', "[]", None, "2", "{}"],
-    "d": pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-03", None, "2026-01-05"]), "b": [True, False, True, True, False]})
+    "d": pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-03", None, "2026-01-05"]), "b": [True, False, True, True, False],
+    "verdict": ["quiet", "quiet", "watch", "undecided", "alarm"]})
 
 A, B = {"column_A": "i", "column_B": "j"}, {"column_A": "j", "column_B": "i"}
 SAME, OTHER = {"column_list": ["i", "i"]}, {"column_list": ["i", "j"]}
@@ -86,11 +87,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "column_values_to_not_match_regex": (of("t", regex="z$"), of("t", regex="b$")),
     "column_values_to_not_match_regex_list": (of("t", regex_list=["z", "y"]), of("t", regex_list=["z", "b"])),
     "compound_columns_to_be_unique": ({"column_list": ["i", "j"]}, {"column_list": ["b", "t"]}),
+    "drift_to_be_decided": ({"mostly": 0.8}, {}),
+    "drift_to_be_insignificant": ({"row_condition": 'i < 3'}, {}),
+    "drift_to_raise_no_alarm": ({"row_condition": "t != 'ü%'"}, {"row_condition": "j >= 4"}),
     "multicolumn_sum_to_equal": ({**SAME, "sum_total": 2, "row_condition": "i == 1"}, {**OTHER, "sum_total": 2}),
     "multicolumn_values_to_be_equal": (SAME, OTHER),
     "select_column_values_to_be_unique_within_record": ({"column_list": ["i", "n"], "mostly": 0.8}, OTHER),
-    "table_column_count_to_be_between": ({"min_value": 8, "max_value": 8}, {"min_value": 9}),
-    "table_column_count_to_equal": ({"value": 8}, {"value": 7}),
+    "table_column_count_to_be_between": ({"min_value": 9, "max_value": 9}, {"min_value": 10}),
+    "table_column_count_to_equal": ({"value": 9}, {"value": 7}),
     "table_columns_to_match_ordered_list": ({"column_list": COLUMNS}, {"column_list": COLUMNS[::-1]}),
     "table_columns_to_match_set": ({"column_set": ["i", "n"], "exact_match": False}, {"column_set": ["i", "n"]}),
     "table_row_count_to_be_between": ({"min_value": 1}, {"min_value": 5, "strict_min": True}),
@@ -113,7 +117,7 @@ def checked(kind: str, arguments: dict[str, Any]) -> Check:
     return parse_suite({"name": "s", "expectations": [{"type": kind, "kwargs": arguments}]}, place="s").checks[0]
 
 
-def test_every_core_expectation_has_its_cases() -> None:
+def test_every_expectation_has_its_cases() -> None:
     mine = {f"expect_{name}" for name in CASES} | ELSEWHERE.keys() | {"unexpected_rows_expectation"}
 
     assert mine == set(known_expectations())

@@ -109,6 +109,8 @@ def test_the_table_of_expectations_is_the_librarys_registry() -> None:
         list_registered_expectation_implementations,
     )
 
+    import nightgate.contracts.expectations  # noqa: F401 - adds our own
+
     registered = list_registered_expectation_implementations()
 
     assert set(known_expectations()) == set(registered)

@@ -6,7 +6,7 @@ import pytest
 
 from nightgate.drift.policy import TableDrift, compare
 from nightgate.drift.profile import of_frame, scan, total
-from nightgate.drift.reference import Reference, learn
+from nightgate.drift.reference import LARGEST, Reference, learn
 from tests.projects import people
 
 
@@ -145,3 +145,28 @@ def test_what_matters_is_judged_more_strictly() -> None:
 
     assert {each.column for each in found.columns if each.verdict == "alarm"} == set("abcde")
     assert [each.column for each in found.ranked][:5] == list("abcde")
+
+
+def test_where_no_change_could_reach_the_limit_nothing_is_called_fine() -> None:
+    restless = learn(of_frame(nights(28, wobble=30.0)), time="day")
+
+    found = found_in(restless, nights(1, wobble=0.0, seed=9, moved=100.0), time="day").columns[0]
+
+    assert found.limit >= 1 and found.verdict == "undecided"
+
+
+def test_a_column_that_never_had_a_value_stays_quiet() -> None:
+    assert compared(pd.DataFrame({"x": [None] * 500, "y": [1.0, 2.0] * 250}), pd.DataFrame({"x": [None] * 300, "y": [1.0, 2.0] * 150}))["x"] == "quiet"
+
+
+def test_categories_by_the_million_are_compared_and_a_common_one_is_seen() -> None:
+    def table(seed: int, share: float) -> pd.DataFrame:
+        random = np.random.default_rng(seed)
+        keys = random.integers(0, 2**60, 1_000_000).astype(str)
+        return pd.DataFrame({"key": np.where(random.random(1_000_000) < share, "none", keys)})
+
+    reference = learn(of_frame(table(1, 0.0)))
+
+    same, other = (found_in(reference, table(seed, share)).columns[0] for seed, share in ((2, 0.0), (3, 0.2)))
+    assert len(reference.to_bytes()) < LARGEST and same.verdict == "quiet"
+    assert other.verdict == "alarm" and "one of 1,024 groups of values is 20." in other.why

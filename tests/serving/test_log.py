@@ -5,7 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightgate.definition.loading import load_definition
 from nightgate.monitoring import monitor
-from nightgate.predictionlog import Segment, compact, predictions, segments_of
+from nightgate.observing import observed
+from nightgate.predictionlog import Segment, compact, predictions, read, segments_of
 from nightgate.settings import Settings
 from tests.projects import SMALL, people, project, run_plainly
 from tests.projects import settings_of as place_of
@@ -82,6 +84,35 @@ def test_a_torn_line_costs_itself_alone(cut: int) -> None:
         assert made.rows == 2 * content.count(b"probability\": 1}]}") and made.torn <= 1
 
 
+def test_refused_requests_are_counted_by_the_minute_and_survive_compaction(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    segment = written(place)
+    segment.refuse(int(DAY // 60), 422, 3)
+    segment.refuse(int(DAY // 60) + 1, 422, 2)
+    segment.refuse(int(DAY // 60) + 1, 503, 1)
+    segment.close()
+    before = read(place, "credit", **WHENEVER)
+
+    made = compact(place, "credit")
+    after = read(place, "credit", **WHENEVER)
+
+    assert before.count("refused") == after.count("refused") == {422: 5, 503: 1} and made.rows == len(after.answers) == 20
+    assert after.count("refused", datetime(2026, 11, 25)) == {422: 2, 503: 1}
+    assert before.answers.column_names == after.answers.column_names == predictions(place, "credit", **WHENEVER).column_names
+
+
+def test_torn_lines_are_counted_before_and_after_compaction(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    written(place).close()
+    (path,) = segments_of(place, "credit")
+    path.write_bytes(path.read_bytes()[:-40] + b"\n{half\n")
+
+    before = read(place, "credit", **WHENEVER).count("torn")
+    compact(place, "credit")
+
+    assert before == read(place, "credit", **WHENEVER).count("torn") == {0: 2}
+
+
 def test_full_segments_are_followed_by_the_next(tmp_path: Path) -> None:
     segment = Segment(tmp_path, largest=500)
     for number in range(10):
@@ -106,6 +137,19 @@ def test_masked_values_are_never_written_down(place: Settings) -> None:
     assert code == 200 and service.following.champions["credit"].masked and b"Bern" not in document
     assert not any(b"Geheimhausen" in path.read_bytes() for path in segments_of(place, "credit"))
     assert len(found["city"].to_pylist()[-1]) == 32
+
+
+def test_what_is_refused_stands_in_the_log_without_what_was_sent(place: Settings) -> None:
+    begin = datetime.now(UTC) - timedelta(minutes=1)
+    with running(place) as (client, _):
+        codes = [client.post({**ROW, "age": "Geheim"})[0] for _ in range(5)]
+        codes += [client.post({"rows": []})[0], client.post({"dataframe_records": [{"age": 1}]}, "/invocations")[0], client.post(ROW, "/models/none/predict")[0]]
+    seen = observed(place, load_definition(place.models / "credit.toml"), 1, None)
+
+    assert codes == [422] * 7 + [404]
+    assert read(place, "credit", start=begin, end=datetime.now(UTC)).count("refused") == {422: 7} and seen.requests["422"] == 7
+    assert "7 requests refused with 422" in seen.odd
+    assert not any(b"Geheim" in path.read_bytes() for path in segments_of(place, "credit"))
 
 
 def test_nothing_acknowledged_is_lost_when_the_service_is_killed(place: Settings) -> None:
