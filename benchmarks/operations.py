@@ -22,19 +22,19 @@ import psutil
 
 from benchmarks.claims import Claim, report
 from benchmarks.retraining import ROOT
+from nightgate.cli.orchestrator import DEFAULTS
 from nightgate.client import trigger
 
 MODELS, TRIGGERS, CLIENTS, REPEATED = 200, 1_000, 20, 0.1
 
 
 class Server:
-    """A Prefect server with a database of its own, which can be restarted."""
+    """A Prefect server as `nightgate up` starts it, with a database of its own, which can be restarted."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port, self.api = folder, port, f"http://127.0.0.1:{port}/api"
-        own = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": self.api, "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-               "PREFECT_SERVER_API_PORT": str(port), "DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT)}
-        self.environment = {**os.environ, **own}
+        own = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": self.api, "PREFECT_SERVER_API_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        self.environment = {**os.environ, **DEFAULTS, **own}
         os.environ |= {"PREFECT_API_URL": self.api, "PREFECT_HOME": str(folder)}
         self.process = self._start()
 

@@ -24,6 +24,7 @@ from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
+from flows.all_models import all_models
 from flows.approval import approval
 from flows.automating import automate, automation_of
 from flows.mending import mend
@@ -37,7 +38,8 @@ from nightgate.operations import NIGHT, ON_DEMAND, OWNER, PAGE, content_of, owne
 from nightgate.schedules import missed, night_of
 from nightgate.settings import Settings, settings
 
-FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring, "approval": approval}
+FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring, "approval": approval,
+                                    "all-models": all_models}
 NIGHTLY = ("retraining", "monitoring")
 CONTENT = {"schedules", "parameters", "work_pool_name", "job_variables"}
 """Fields of a deployment that a person may change."""
@@ -154,7 +156,8 @@ def _wanted(place: Settings, pool: str | None, definitions: Mapping[str, Definit
     models = model_names(place.models)
     for flow in FLOWS:
         made = _deployment(place, flow, ON_DEMAND, pool)
-        made._parameter_openapi_schema.properties["model"] |= {"enum": models}  # the form offers them, the server refuses others
+        form = made._parameter_openapi_schema.properties  # it offers the models, the server refuses others
+        (form["model"] if "model" in form else form["models"]["anyOf"][0]["items"]).update(enum=models)
         yield made
     for model, definition in definitions.items():
         nights = definition.schedule

@@ -12,6 +12,18 @@ from nightgate.cli.everything import running_here
 from nightgate.errors import ServerUnavailable, SourceUnavailable
 from nightgate.settings import Settings
 
+DEFAULTS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "600",  # marking what only waits its turn locks runs out of SQLite for a minute
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "nightgate",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_CLI_PROMPT": "false",
+    "DO_NOT_TRACK": "1",
+}
+"""What Prefect reads from the environment, where it does not stand there."""
+
 
 def own_tables(place: Settings) -> Path | None:
     """Return the folder of the tables of this project's own Prefect server, None where the environment names a database."""
@@ -26,16 +38,7 @@ def prepare(place: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
     results = place.store.folder("results") if place.store.local else place.root / ".nightgate" / "results"
-    defaults = {
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(results),
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "nightgate",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        "PREFECT_CLI_PROMPT": "false",
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-        "DO_NOT_TRACK": "1",
-    }
+    defaults = {**DEFAULTS, "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(results)}
     if (running := running_here(place)) is not None:
         defaults["PREFECT_API_URL"] = f"{running['address']}/api"
     for name, value in defaults.items():

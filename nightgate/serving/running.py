@@ -96,7 +96,8 @@ def _serve(service: Service, serving: Serving, listening: socket.socket) -> None
     import uvicorn
 
     config = uvicorn.Config(service, log_level="warning", access_log=False, server_header=False, date_header=False, ws="none",
-                            proxy_headers=False, ssl_certfile=serving.certificate, ssl_keyfile=serving.private_key, timeout_graceful_shutdown=10)
+                            proxy_headers=False, ssl_certfile=serving.certificate, ssl_keyfile=serving.private_key,
+                            timeout_graceful_shutdown=10)
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
 

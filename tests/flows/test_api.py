@@ -80,7 +80,7 @@ def _asked(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_example_of_the_documentation_works(up: Up) -> None:
-    by_curl, by_python, by_webhook, decision = (text for _, text in EXAMPLES)
+    by_curl, by_python, by_webhook, _, decision = (text for _, text in EXAMPLES)
 
     first, again = (json.loads(up.bash(by_curl)) for _ in range(2))
     told = subprocess.run([sys.executable, "-c", by_python], env=up.environment, capture_output=True, text=True, check=True).stdout
@@ -144,3 +144,17 @@ def test_who_does_not_answer_is_asked_again_and_then_told(monkeypatch: pytest.Mo
 
     with pytest.raises(SourceUnavailable, match="does not answer"):
         trigger("breast_cancer", api=f"http://127.0.0.1:{free_port()}/api")
+
+
+def test_all_models_are_asked_for_at_once_and_one_that_is_broken_stops_no_other(up: Up) -> None:
+    broken = up.project / "models/broken.toml"
+    broken.write_text("nothing = 1\n")
+    try:
+        asked = json.loads(up.bash(EXAMPLES[3][1]))
+        failed = wait(asked["id"])
+    finally:
+        broken.unlink()
+
+    assert failed.state == "Failed" and "broken" in failed.message
+    models = {path.stem for path in (up.project / "models").glob("*.toml")}
+    until(lambda: models == {model for model in models for record in history(up.store, model) if record.trigger == "prices of the new year"})
