@@ -31,7 +31,6 @@ from prefect.states import Cancelled, Failed, Pending
 from flows import mending
 from flows.deploying import Written, catch_up, write
 from flows.embedded import without_heartbeat
-from nightgate import registry
 from nightgate.definition.loading import model_names
 from nightgate.errors import NightgateError, SourceUnavailable
 from nightgate.operations import by_hand, demand_server, no_nights
@@ -158,7 +157,6 @@ def main() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     forkserver.ensure_running()
-    context.Process(target=registry.prepare, args=(place,), daemon=True).start()  # or the first run would wait for it
     while not stopped.wait(POLL_SECONDS / 4):
         with contextlib.suppress(SourceUnavailable):  # the server starts beside this process
             demand_server(str(get_current_settings().api.url))

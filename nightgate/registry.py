@@ -61,12 +61,6 @@ def record(settings: Settings, entry: Entry) -> None:
         client.set_registered_model_alias(entry.model, "challenger", version.version)
 
 
-def prepare(settings: Settings) -> None:
-    """Make MLflow's tables where there are none yet, which takes seconds. Raises StoreError."""
-    with _client(settings):
-        pass
-
-
 def reconcile(settings: Settings, model: str) -> list[str]:
     """Make the aliases say what the pointer says; return a sentence for each that was mended."""
     pointer = read_pointer(settings.store, model)

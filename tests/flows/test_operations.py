@@ -12,7 +12,6 @@ from typing import Any
 from nightgate.client import ask
 from nightgate.errors import SourceUnavailable
 from nightgate.records import read_record
-from nightgate.registry import tracking_uri
 from tests.projects import copied, people, project
 from tests.servers import free_port
 
@@ -58,7 +57,6 @@ def test_up_schedules_every_night_runs_on_demand_and_ends_cleanly(tmp_path: Path
             until(up, lambda: len(ask("POST", "/deployments/filter", {}, api=api)) >= 5)
             deployments = {each["name"]: each for each in ask("POST", "/deployments/filter", {}, api=api) if each["entrypoint"].endswith(".retraining")}
             scheduled = until(up, lambda: ask("POST", "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}, api=api))
-            until(up, lambda: Path(tracking_uri(place).removeprefix("sqlite:///")).exists())  # before anything has run
             second = subprocess.run([*command, str(port + 1), "--json"], cwd=place.root, env=environment, capture_output=True, text=True,
                                     check=False)
             other = copied(place.root, tmp_path / "other").root
