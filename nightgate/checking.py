@@ -13,6 +13,7 @@ from nightgate.definition.model import Definition
 from nightgate.errors import DefinitionError, FileMissing, SuiteError
 from nightgate.records import KEPT_BY, note_key, run_numbers
 from nightgate.settings import Settings
+from nightgate.wording import counted
 
 BOUNDARIES = ("raw", "features", "predictions", "metrics", "drift")
 NOT_NEEDED = ("drift",)
@@ -113,8 +114,8 @@ def _of_margins(check: Check, boundary: str, shares: list[float]) -> Iterator[st
         yield (f"{boundary} {check.place} nearly fails every night: {sentence(check)}; in {near} of {len(shares)} nights at least "
                f"{NEAR * allowed:.2%} of the rows were against it. `nightgate contract learn` widens it, or the source needs mending.")
     elif len(shares) >= NIGHTS and allowed >= LOOSE and max(shares) <= FAR * allowed:
-        yield (f"{boundary} {check.place} was never near failing: {sentence(check)}; in {len(shares)} nights at most {max(shares):.2%} of "
-               "the rows were against it. `nightgate contract learn` makes it tighter.")
+        yield (f"{boundary} {check.place} was never near failing: {sentence(check)}; in {counted(len(shares), 'night')} at most "
+               f"{max(shares):.2%} of the rows were against it. `nightgate contract learn` makes it tighter.")
 
 
 def _shares(settings: Settings, model: str, boundary: str) -> dict[str, list[float]]:

@@ -12,6 +12,7 @@ from nightgate.definition.loading import definition_path, load_definition, model
 from nightgate.errors import DefinitionError, FileMissing, ModelBusy, NightgateError, NotVerified, StoreError
 from nightgate.records import numbered
 from nightgate.settings import Settings
+from nightgate.wording import counted
 
 LEFT_BEHIND = 24 * 3_600
 """Seconds after which a half-written file or a working folder belongs to nobody."""
@@ -93,7 +94,7 @@ def _left_behind(settings: Settings) -> Iterator[Finding]:
         with contextlib.suppress(OSError):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if old:
-        yield Finding(None, f"{len(old)} files and folders of runs that had died, such as {old[0].relative_to(root)}, are removed.", True)
+        yield Finding(None, f"Removed {counted(len(old), 'leftover')} of runs that had died, such as {old[0].relative_to(root)}.", True)
 
 
 def _is_old(path: Path) -> bool:

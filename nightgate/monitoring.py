@@ -26,7 +26,7 @@ from nightgate.records import run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
 from nightgate.schedules import today
 from nightgate.settings import Settings
-from nightgate.wording import figure, interval
+from nightgate.wording import counted, figure, interval
 
 PROFILE, PROMISE = "profile.json.gz", "promise.json"
 """What a run writes for monitoring, beside its record."""
@@ -74,7 +74,7 @@ def beside(compared: Compared, done: Performance) -> Compared:
     promised = f"promised {done.metric} {interval(done.promised)}"
     if done.realised is None:
         guessed = "" if done.estimated is None else f"; estimated {figure(done.estimated)}"
-        row = ColumnDrift(PERFORMANCE, "undecided", 0.0, 0.0, f"{done.labelled:,} new rows with labels{guessed}; {promised}")
+        row = ColumnDrift(PERFORMANCE, "undecided", 0.0, 0.0, f"{counted(done.labelled, 'new row')} with labels{guessed}; {promised}")
     else:
         away, bound = abs(done.realised.value - done.promised.value), done.promised.high - done.promised.low
         row = ColumnDrift(PERFORMANCE, "alarm" if done.lost else "quiet", away, bound,

@@ -10,6 +10,7 @@ from nightgate.definition.model import Definition
 from nightgate.errors import DataUnusable
 from nightgate.hashing import mix
 from nightgate.tables import Table
+from nightgate.wording import counted
 
 Rows = NDArray[np.int64]
 
@@ -90,5 +91,5 @@ def _demand(table: Table, definition: Definition, parts: dict[str, Rows]) -> Non
             continue
         absent = [label for number, label in enumerate(table.classes) if not np.any(table.target[rows] == number)]
         if absent:
-            raise DataUnusable(f"No row of class `{absent[0]}` falls into {name} ({len(rows):,} rows).",
+            raise DataUnusable(f"No row of class `{absent[0]}` falls into {name} ({counted(len(rows), 'row')}).",
                                remedy="Collect more rows of it, or set fewer `training.folds`, or put rare classes together.")

@@ -54,7 +54,7 @@ def collect(night: Night) -> Dataset:
         if night.definition.source.nightly:
             _demand_new(night, snapshot.dataset)
         notes.update(dataset=snapshot.dataset, collected=snapshot,
-                     told=f"{snapshot.dataset.rows:,} rows of {len(snapshot.dataset.columns)} columns")
+                     told=f"{counted(snapshot.dataset.rows, 'row')} of {counted(len(snapshot.dataset.columns), 'column')}")
         return snapshot.dataset
 
 
@@ -71,7 +71,7 @@ def engineer(night: Night, snapshot: Dataset) -> Dataset:
     """Make the feature table of a snapshot."""
     with night.stage("engineer") as notes:
         table = features.engineer(night.definition, night.settings, snapshot)
-        notes.update(dataset=table, told=f"{len(table.columns)} columns, {table.sha256[:12]}")
+        notes.update(dataset=table, told=f"{counted(len(table.columns), 'column')}, {table.sha256[:12]}")
         return table
 
 

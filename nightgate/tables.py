@@ -16,6 +16,7 @@ from nightgate.datasets import GROUP, ROW, Dataset
 from nightgate.definition.model import Definition
 from nightgate.errors import DataUnusable, FileMissing
 from nightgate.store import found_at
+from nightgate.wording import counted
 
 SHOWN = 5
 """Values that a message names at most."""
@@ -131,7 +132,7 @@ def _target(column: pa.ChunkedArray, definition: Definition) -> tuple[NDArray[An
     classes = tuple(value for value, there in zip(classes, present, strict=True) if there)
     codes = (np.cumsum(present) - 1)[codes]
     if len(classes) < 2:
-        raise DataUnusable(f"The target `{name}` has one class only, in all {len(column):,} rows.",
+        raise DataUnusable(f"The target `{name}` has one class only, in all of {counted(len(column), 'row')}.",
                            remedy="A model needs rows of at least two classes: widen the window or mend the source.")
     if definition.task == "multiclass":
         return codes.astype(np.int16), classes

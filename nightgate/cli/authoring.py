@@ -46,10 +46,11 @@ def init(arguments: argparse.Namespace) -> Answer:
     folder = Path(arguments.folder).resolve()
     if arguments.upgrade:
         changes = upgrade(folder, ask=not arguments.yes and not arguments.json)
-        return Answer({"folder": str(folder), "changed": changes}, f"{len(changes)} files changed." if changes else "Nothing to change.")
+        told = f"{counted(len(changes), 'file')} changed." if changes else "Nothing to change."
+        return Answer({"folder": str(folder), "changed": changes}, told)
     written = write(folder)
     return Answer({"folder": str(folder), "written": written},
-                  f"{folder} holds a project now: {len(written)} files.\n"
+                  f"{folder} holds a project now: {counted(len(written), 'file')}.\n"
                   f"Go on with: cd {arguments.folder} && nightgate run breast_cancer")
 
 
@@ -74,7 +75,7 @@ def new(arguments: argparse.Namespace) -> Answer:
     files = [str(path.relative_to(place.root)) for path in (made.definition, *made.contracts)]
     value = {"model": arguments.name, "files": files, "rows": made.rows, **dict(told), "types": made.types,
              "left_out": made.dropped, "infinite": made.infinite, "excluded": guesses.excluded}
-    return Answer(value, Document(arguments.name, f"{made.rows:,} rows read", [
+    return Answer(value, Document(arguments.name, f"{counted(made.rows, 'row')} read", [
         Facts(facts), Heading("Written"), *(Paragraph(file) for file in files),
         Paragraph(f"Read them, then: nightgate run {arguments.name}")]))
 

@@ -10,7 +10,7 @@ from nightgate.cli.parsing import Answer, Commands
 from nightgate.errors import FileMissing, SourceUnavailable, StoreError, UsageError
 from nightgate.records import read_record, run_numbers
 from nightgate.settings import Settings, settings
-from nightgate.wording import asked
+from nightgate.wording import asked, counted
 
 if TYPE_CHECKING:
     from nightgate.releases import Pointer
@@ -83,7 +83,7 @@ def remove(arguments: argparse.Namespace) -> Answer:
         definition_path(place.models, model)
     named = _held_runs(definition)
     kept = f"; runs {', '.join(map(str, named))} are kept, a legal hold names them" if named else ""
-    what = f"its definition, its contracts, {len(numbers)} runs with their reports and all releases{kept}"
+    what = f"its definition, its contracts, {counted(len(numbers), 'run')} with reports and all releases{kept}"
     if not arguments.yes and asked(f"Remove {model}: {what}? Write the model's name to go on: ") != model:
         raise UsageError("Nothing was removed.", remedy="Write the model's name exactly, or add --yes.")
     with held(place, model):

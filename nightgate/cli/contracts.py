@@ -15,7 +15,7 @@ from nightgate.errors import FileMissing, UsageError
 from nightgate.records import KEPT_BY, GateNumbers, RunRecord, data_of, gate_note, history, read_record
 from nightgate.reports.document import Document, Heading, Paragraph, Part, Table
 from nightgate.settings import Settings, settings
-from nightgate.wording import agreed
+from nightgate.wording import agreed, counted
 
 
 def add(commands: Commands) -> None:
@@ -89,7 +89,7 @@ def learn(arguments: argparse.Namespace, place: Settings) -> Answer:
         before, after = _now(place, model, boundary), as_text(suite)
         changed[boundary] = _difference(before, after, f"{boundary}.json", f"{boundary}.json, learnt")
         replace_suite(place.contracts_of(model) / f"{boundary}.json", after)
-    told = f"Learnt from {len(runs)} nights, runs {runs[0]} to {runs[-1]}."
+    told = f"Learnt from {counted(len(runs), 'night')}, runs {runs[0]} to {runs[-1]}."
     return Answer({"model": model, "runs": runs, "changed": changed}, "\n".join([*filter(None, changed.values()), told]))
 
 
@@ -118,7 +118,7 @@ def versions(arguments: argparse.Namespace, place: Settings) -> Answer:
                                                    f"{each['by']}: {each['why']}") for each in accepted)]
     value = {"model": arguments.model, "accepted": accepted,
              "versions": [{"boundary": boundary, "sha256": sha256, "runs": runs} for (boundary, sha256), runs in used.items()]}
-    return Answer(value, Document(arguments.model, f"{len(rows)} versions of contracts", parts))
+    return Answer(value, Document(arguments.model, f"{counted(len(rows), 'version')} of contracts", parts))
 
 
 def _stopped(record: RunRecord) -> GateNumbers:

@@ -57,7 +57,7 @@ def gate(arguments: argparse.Namespace) -> Answer:
             parts += _told(result, name)
             codes.append(0 if result.success else 3)
     passed = sum(code == 0 for code in codes)
-    return Answer({"files": files}, Document(arguments.suite.name, f"{passed} of {len(codes)} files passed", parts), max(codes))
+    return Answer({"files": files}, Document(arguments.suite.name, f"{passed} of {counted(len(codes), 'file')} passed", parts), max(codes))
 
 
 def _as_json(result: "GateResult", name: str) -> dict[str, Any]:

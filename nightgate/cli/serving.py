@@ -12,6 +12,7 @@ from nightgate.cli.parsing import Answer, Commands, port
 from nightgate.errors import UsageError
 from nightgate.reports.document import Document, Table
 from nightgate.settings import settings
+from nightgate.wording import counted
 
 if TYPE_CHECKING:
     from nightgate.serving.access import Key
@@ -85,7 +86,7 @@ def score(arguments: argparse.Namespace) -> Answer:
     definition_path(place.models, arguments.model)
     output = arguments.output if "://" in arguments.output else str(Path(arguments.output).resolve()) + "/" * arguments.output.endswith("/")
     made = score_table(place, arguments.model, source=arguments.input, output=output, window=arguments.window, dask=arguments.dask)
-    return Answer({"model": arguments.model, **vars(made)}, f"{made.rows:,} rows scored by run {made.version}: {made.output}")
+    return Answer({"model": arguments.model, **vars(made)}, f"{counted(made.rows, 'row')} scored by run {made.version}: {made.output}")
 
 
 def canary(arguments: argparse.Namespace) -> Answer:
@@ -125,7 +126,7 @@ def keys(arguments: argparse.Namespace) -> Answer:
         private, public = new_keys(place)
         count = sign_releases(place)
         return Answer({"signing_key": str(private), "public_key": str(public), "signed": count},
-                      f"{count} releases are signed. Releases are signed with {private} from now on, and must be, where {public} is.\n"
+                      f"{counted(count, 'release')} signed. All are signed with {private} from now on, and must be, where {public} is.\n"
                       "Back the first up, and give it to nobody.")
     from nightgate.serving import access
 
@@ -151,7 +152,7 @@ def _listed(found: "list[Key]") -> Answer:
              for key in found]
     rows = [[key.consumer, key.id, ", ".join(key.models), _moment(key.expires) or "never", f"{key.rate or '–'}"] for key in found]
     table = Table(["consumer", "id", "models", "expires", "rate"], rows)
-    return Answer({"keys": value}, Document("Access keys", f"{len(found)} keys", [table]))
+    return Answer({"keys": value}, Document("Access keys", counted(len(found), "key"), [table]))
 
 
 def _moment(seconds: float | None) -> str | None:
@@ -164,7 +165,8 @@ def log(arguments: argparse.Namespace) -> Answer:
 
     place = settings()
     made = {name: compact(place, name) for name in arguments.models}
-    return Answer(made, "\n".join(f"{name}: {each.rows:,} rows of {each.segments} segments in {len(each.files)} files"
+    return Answer(made, "\n".join(f"{name}: {counted(each.rows, 'row')} of {counted(each.segments, 'segment')} in "
+                                   f"{counted(len(each.files), 'file')}"
                                    f"{f', {each.torn} torn lines left out' if each.torn else ''}." for name, each in made.items()))
 
 

@@ -26,6 +26,7 @@ from nightgate.contracts.writing import Expectation, expect, mostly, outward, su
 from nightgate.datasets import GROUP, ROW, Column
 from nightgate.definition.model import Definition
 from nightgate.prediction import CHANGE
+from nightgate.wording import counted
 
 MISSING_FLOOR = 0.01
 OUTSIDE_FLOOR = 0.005
@@ -214,7 +215,7 @@ def _categories(column: Column, counts: dict[Any, int], limits: Limits) -> Itera
         once = sum(count == 1 for count in counts.values())
         yield expect("expect_column_values_to_be_in_set",
                      {"column": column.name, "value_set": ordered, **mostly(limits.most(once, rows, NEW_FLOOR))},
-                     f"{len(counts)} values in {rows:,} rows; a few new ones may come.", seen_once=once, rows=rows,
+                     f"{counted(len(counts), 'value')} in {counted(rows, 'row')}; a few new ones may come.", seen_once=once, rows=rows,
                      formula=f"{TAIL} of what was seen once (Good-Turing)")
     if not 1 < len(counts) <= MOST_SHARES:
         yield from _not_constant(column, counts, limits)

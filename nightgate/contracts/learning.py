@@ -19,6 +19,7 @@ from nightgate.contracts.opening import Opened, answers_to, opened
 from nightgate.contracts.suites import Check, parse_suite
 from nightgate.contracts.writing import Expectation, expect, mostly, outward
 from nightgate.errors import DataUnusable
+from nightgate.wording import counted
 
 FEWEST = 3
 """Nights from which what they differ by is told."""
@@ -132,7 +133,7 @@ def _counted(nights: Sequence[PastNight], limits: Limits) -> Expectation:
     low, high = (math.exp(value) for value in limits.tolerated([math.log(count) for count in counts]))
     least, most = math.floor(min(low, SMALLER * min(counts))), math.ceil(max(high, LARGER * max(counts)))
     return expect("expect_table_row_count_to_be_between", {"min_value": max(least, 1), "max_value": most},
-                  f"{min(counts):,} to {max(counts):,} rows came in {len(counts)} nights.", least=min(counts), most=max(counts),
+                  f"{min(counts):,} to {max(counts):,} rows came in {counted(len(counts), 'night')}.", least=min(counts), most=max(counts),
                   nights=len(counts))
 
 

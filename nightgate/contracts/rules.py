@@ -16,6 +16,7 @@ from nightgate.contracts.mistakes import query_condition
 from nightgate.contracts.patterns import like, regex
 from nightgate.contracts.suites import Check
 from nightgate.contracts.values import NUMERIC, Misfit, bound_of, is_in, known, members, outside, value_of
+from nightgate.wording import counted
 
 HASHED = 4
 """Columns from which a compound key is compared by its 64-bit hash: a chance of 3e-8 in a million rows, and a tenth of the memory."""
@@ -219,7 +220,7 @@ def _column_count(check: Check, types: Types) -> Rule:
     low, high = check.arguments.get("min_value", value), check.arguments.get("max_value", value)
 
     def wrong(found: Types) -> str:
-        return "" if (low is None or len(found) >= low) and (high is None or len(found) <= high) else f"{len(found)} columns"
+        return "" if (low is None or len(found) >= low) and (high is None or len(found) <= high) else counted(len(found), "column")
     return Shape(wrong)
 
 

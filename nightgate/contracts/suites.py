@@ -24,6 +24,7 @@ from nightgate.contracts.mistakes import (
     type_of,
 )
 from nightgate.errors import FileMissing, SuiteError, bounded
+from nightgate.wording import counted
 
 __all__ = ["Check", "Suite", "known_expectations", "parse_suite", "read_suite"]
 
@@ -232,6 +233,6 @@ def _refuse_constant(text: str) -> Any:
 
 
 def _refused(place: str, mistakes: list[str]) -> SuiteError:
-    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    count = counted(len(mistakes), "mistake")
     return SuiteError(f"{place} has {count}:\n" + "\n".join(f"  {mistake}" for mistake in mistakes),
                       remedy="Mend the file; nothing passes a contract that is not understood.", details={"mistakes": mistakes})

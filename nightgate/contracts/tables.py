@@ -14,6 +14,7 @@ from nightgate.contracts.texts import shape
 from nightgate.contracts.writing import Expectation, expect, mostly
 from nightgate.datasets import Column
 from nightgate.definition.model import Definition
+from nightgate.wording import counted
 
 TWINS = 0.03
 """Share of rows that need not be different: 5 % of rows written twice make 9.5 %."""
@@ -167,7 +168,7 @@ def determined(table: pa.Table, columns: Sequence[Column], limits: Limits) -> It
                      {"column_A": one, "column_B": other, "ignore_row_if": "either_value_is_missing",
                       "value_pairs_set": sorted([list(pair.values()) for pair in pairs.to_pylist()], key=str),
                       **mostly(limits.most(0, len(table), CENT, expected=True))},
-                     f"{one} determines {other}: {len(pairs)} pairs came in {len(table):,} rows.", rows=len(table),
+                     f"{one} determines {other}: {counted(len(pairs), 'pair')} came in {counted(len(table), 'row')}.", rows=len(table),
                      formula="hypergeometric tail")
         if len(told) >= MOST_DETERMINED:
             return

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from nightgate.addresses import holds_secret, shown
 from nightgate.definition.model import METRICS_OF, Definition
 from nightgate.errors import DefinitionError, FileMissing, bounded
-from nightgate.wording import meant
+from nightgate.wording import counted, meant
 
 LONGEST_FOUND = 80
 """Characters of a found value that a mistake repeats."""
@@ -174,7 +174,7 @@ def _text(path: Path) -> str:
 
 
 def _refused(path: Path, mistakes: list[Mistake], *, overridden: bool = False) -> DefinitionError:
-    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    count = counted(len(mistakes), "mistake")
     lines = "\n".join(f"  {mistake}" for mistake in mistakes)
     return DefinitionError(f"{path.parent.name}/{path.name}{' with what --set says' if overridden else ''} has {count}:\n{lines}",
                            remedy=f"{'Change --set' if overridden else 'Mend the file'}, then `nightgate check {path.stem}`.",

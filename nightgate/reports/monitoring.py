@@ -8,7 +8,7 @@ from nightgate.episodes import CLEAN, Watched
 from nightgate.monitoring import Monitored
 from nightgate.reports.document import Callout, Document, Facts, Heading, Paragraph, Part, Plot, Series, Side
 from nightgate.reports.drift import distributions, table_of, verdict_of
-from nightgate.wording import figure, interval
+from nightgate.wording import counted, figure, interval
 
 HISTORY = 60
 """Nights that are drawn."""
@@ -25,7 +25,7 @@ def document(monitored: Monitored, night: Watched, before: Sequence[Watched]) ->
     nights = [*before, night][-HISTORY:]
     parts = [*_verdict(monitored, night), *_causes(monitored), *_performance(monitored, nights), *_requests(nights),
              *_history(night, nights), Heading("Every column"), table_of(monitored.compared.found)]
-    return Document(f"{night.model}, {night.as_of}", f"Champion {night.version} on {night.rows:,} rows of {monitored.told}", parts)
+    return Document(f"{night.model}, {night.as_of}", f"Champion {night.version} on {counted(night.rows, 'row')} of {monitored.told}", parts)
 
 
 def _verdict(monitored: Monitored, night: Watched) -> Iterator[Part]:

@@ -14,7 +14,7 @@ from nightgate.reports.html import drawings, html
 from nightgate.reports.markdown import markdown
 from nightgate.reports.retraining import report
 from nightgate.store import Store
-from nightgate.wording import interval
+from nightgate.wording import counted, interval
 
 
 @dataclass(frozen=True)
@@ -85,5 +85,5 @@ def _chance(bins: Sequence[Mapping[str, float]]) -> float:
 def _data(record: RunRecord) -> str:
     rows = (record.dataset or {}).get("rows", 0)
     held = record.evaluation.get("rows", 0)
-    return (f"{rows:,} rows from {record.definition['source']['data']}; {held:,} of them were held out and used "
+    return (f"{counted(rows, 'row')} from {record.definition['source']['data']}; {held:,} of them were held out and used "
             "for nothing but this evaluation.")

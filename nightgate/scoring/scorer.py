@@ -22,6 +22,7 @@ from nightgate.scoring.form import Form
 from nightgate.settings import Settings
 from nightgate.snapshots import reading_of
 from nightgate.sources.types import ARROW, fitted, misfits, tidy
+from nightgate.wording import counted
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -75,7 +76,7 @@ class Scorer:
         """
         wanted: dict[str, ColumnType] = {**keys, **self.release.manifest.raw}
         if missing := [name for name in wanted if name not in rows.column_names]:
-            raise DataUnusable(f"The table to score lacks {len(missing)} columns, such as `{missing[0]}`.",
+            raise DataUnusable(f"The table to score lacks {counted(len(missing), 'column')}, such as `{missing[0]}`.",
                                remedy=f"{self.definition.name} needs {', '.join(wanted)}.")
         reading = reading_of(self.definition)
         masked = tuple(name for name in self.definition.privacy.mask if name in wanted)

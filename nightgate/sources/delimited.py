@@ -20,6 +20,7 @@ import pyarrow as pa
 from nightgate.definition.model import Source
 from nightgate.errors import DataUnusable, DefinitionError
 from nightgate.sources.types import UNTYPED
+from nightgate.wording import counted
 
 SEPARATORS = (",", ";", "\t", "|", " ")
 HEAD = 1 << 20
@@ -98,7 +99,7 @@ class _WrongRows:
         return "skip"
 
     def error(self, place: str, expected: int, separator: str) -> DataUnusable:
-        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        rows = counted(self.count, "row")
         return DataUnusable(f"{place}: {rows} with another number of values than {expected} "
                             f"(separator {separator!r}): {', '.join(self.examples)}.",
                             remedy="A single one at the end: the file was cut off, fetch it again; or a quote is never "

@@ -206,7 +206,7 @@ def _fitted(estimator: Any, train: Any, target: NDArray[Any], validate: Any, def
 
 def _in_order(fitted: Any) -> None:
     """Have a forest add up its trees in their order: threads add as they finish, and the last digit is chance."""
-    if "n_jobs" in fitted.get_params():
+    if fitted.get_params().get("n_jobs") is not None:
         fitted.set_params(n_jobs=1)
 
 
