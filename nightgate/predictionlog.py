@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FOLDER = "predictionlog"
 NO_ANSWERS = ("refused", "torn")
+OF_OTHERS = ("nightgate_at", "nightgate_role", "nightgate_status", "nightgate_count")
 LARGEST = 64 * 2**20
 """Bytes of a segment, after which the next is begun."""
 
@@ -160,7 +161,8 @@ def read(settings: Settings, model: str, *, start: datetime, end: datetime) -> L
     whole = pa.concat_tables(tables, promote_options="permissive")
     at = whole["nightgate_at"]
     whole = whole.filter(pc.and_(pc.greater_equal(at, naive[0]), pc.less(at, naive[1])))
-    return Logged(_answers(whole), whole.filter(pc.is_in(whole["nightgate_role"], pa.array(NO_ANSWERS))))
+    others = whole.filter(pc.is_in(whole["nightgate_role"], pa.array(NO_ANSWERS)))
+    return Logged(_answers(whole), others.select([name for name in OF_OTHERS if name in whole.column_names]))
 
 
 def _answers(whole: "pa.Table") -> "pa.Table":
