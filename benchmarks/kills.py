@@ -126,8 +126,8 @@ class Installation:
                 elif "nightgate up" in words:
                     found["up"].append(process)
         # the fork server itself is no run: the runs are its children
-        servers = {process.pid for process in found["run"] if process.ppid() in {each.pid for each in found["runner"]}}
-        found["run"] = [process for process in found["run"] if process.pid not in servers]
+        runners = {each.pid for each in found["runner"]}
+        found["run"] = [process for process in found["run"] if _parent_of(process) not in runners]
         return found
 
     def left(self) -> int:
@@ -191,6 +191,14 @@ def kills(installation: Installation, numbers: range, seed: int) -> Iterator[Kil
         done = until(partial(_has_verdict, place, str(night)))
         yield Kill(number, target, stage, str(night), "" if done else "the night has no verdict", *_found(place), orphans,
                    round(time.monotonic() - begin, 1))
+
+
+def _parent_of(process: psutil.Process) -> int:
+    """Return a process's parent, 0 where it has ended meanwhile."""
+    try:
+        return int(process.ppid())
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _has_verdict(place: Settings, night: str) -> bool:

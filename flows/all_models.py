@@ -25,8 +25,10 @@ def all_models(as_of: date | None = None, reason: str = "", dry_run: bool = Fals
         UsageError: when all others were asked for, with the models that could not be.
     """
     known, broken = definitions_of(settings().models)
-    asked, refused = {}, {}
-    for model in models or sorted([*known, *broken]):
+    wanted = models or [*known, *broken]
+    refused = {model: broken[model] for model in wanted if model in broken}
+    asked = {}
+    for model in sorted({*wanted} - broken.keys()):
         try:
             asked[model] = trigger(model, as_of=as_of, reason=reason or "all models", dry_run=dry_run, key=f"{flow_run.id} {model}").run_id
         except NightgateError as error:

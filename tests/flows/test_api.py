@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nightgate.client import outcome, trigger, wait
+from nightgate.client import ask, outcome, trigger, wait
 from nightgate.errors import SourceUnavailable, UsageError
 from nightgate.records import history
 from nightgate.skeleton import write
@@ -156,5 +156,7 @@ def test_all_models_are_asked_for_at_once_and_one_that_is_broken_stops_no_other(
         broken.unlink()
 
     assert failed.state == "Failed" and "broken" in failed.message
-    models = {path.stem for path in (up.project / "models").glob("*.toml")}
-    until(lambda: models == {model for model in models for record in history(up.store, model) if record.trigger == "prices of the new year"})
+    keys = {f"{asked['id']} {path.stem}" for path in (up.project / "models").glob("*.toml")}
+    runs = ask("POST", "/flow_runs/filter", {"flow_runs": {"idempotency_key": {"any_": [*keys, f"{asked['id']} broken"]}}})
+    assert sorted(run["idempotency_key"] for run in runs) == sorted(keys)
+    assert {run["parameters"]["reason"] for run in runs} == {"prices of the new year"}
