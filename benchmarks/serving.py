@@ -72,11 +72,22 @@ def measure(quick: bool) -> list[Claim]:
                   Claim("MiB of the process that serves", one.memory / 2**20, 80),
                   Claim("milliseconds of processor, one row", one.processor * 1e3, 1),
                   Claim("milliseconds of processor, 100 rows", hundred.processor * 1e3, 100)]
+        claims.append(Claim("seconds from the command to the first answer", statistics.median(_start(place) for _ in range(rounds)), 1.0))
         claims += [*_peers(place, Path(name), row, many, one, hundred, rounds, few)]
         claims += _swaps(place, row, 5_000 if quick else 100_000)
         if os.environ.get("NIGHTGATE_LONG"):
             claims += _batch(place, Path(name))
     return claims
+
+
+def _start(place: Settings) -> float:
+    begin = time.perf_counter()
+    with _nightgate(place) as (port, _):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/ready")
+        if connection.getresponse().status != 200:
+            raise RuntimeError("it answers, and is not ready")
+        return time.perf_counter() - begin
 
 
 def _peers(place: Settings, folder: Path, row: object, many: object, one: Cost, hundred: Cost, rounds: int, few: int) -> Iterator[Claim]:
@@ -238,13 +249,13 @@ def _server(command: Sequence[str], folder: Path) -> Iterator[tuple[int, psutil.
     with tempfile.TemporaryFile() as told:
         server = subprocess.Popen([*command, str(port)], cwd=folder, stdout=told, stderr=told, start_new_session=True)
         try:
-            for _ in range(600):
+            for _ in range(12_000):
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                     break
                 if server.poll() is not None:
                     told.seek(0)
                     raise RuntimeError(told.read()[-2_000:].decode())
-                time.sleep(0.2)
+                time.sleep(0.01)
             yield port, psutil.Process(server.pid)
         finally:
             with contextlib.suppress(ProcessLookupError):

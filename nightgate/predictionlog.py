@@ -78,6 +78,9 @@ class Segment:
         path = self.folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:12]}.jsonl"
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
         fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+        if not os.fstat(self.descriptor).st_nlink:  # compacted away before it was held
+            self._begin()
+            return
         self.size, self.torn = 0, False
         self.headers.clear()
 
@@ -109,11 +112,10 @@ def compact(settings: Settings, model: str) -> Compacted:
     files: list[str] = []
     segments = rows = torn = 0
     for path in segments_of(settings, model):
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # a service holds it
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:  # another compaction's, or a service's
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(file.fileno()).st_nlink:
+                continue
             days, broken = _tables(file)
             for day, table in days.items():
                 buffer = io.BytesIO()

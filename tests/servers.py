@@ -37,7 +37,7 @@ def prefect_api() -> Iterator[str]:
         server = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
                                   env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            _answered(f"{address}/health", server)
+            until_answered(f"{address}/health", server)
             from prefect.settings import (
                 PREFECT_API_URL,
                 PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -137,7 +137,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _answered(address: str, server: "subprocess.Popen[bytes]") -> None:
+def until_answered(address: str, server: "subprocess.Popen[bytes]") -> None:
     """Wait until a server answers, or fail when it has ended."""
     def ask() -> None:
         urllib.request.urlopen(address, timeout=1).close()

@@ -1,6 +1,7 @@
 """How a command is declared: name, what it does, an example, its arguments, the function that does it."""
 
 import argparse
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -58,6 +59,14 @@ def pairs(texts: list[str]) -> Mapping[str, str]:
             raise UsageError(f"`{text}` is no key=value.", remedy="Write it as in `--set training.seed=7`.")
         found[key] = value
     return found
+
+
+def amount(text: str, *, least: float, most: float) -> float:
+    """Read a number between two others. Raises UsageError for what is none."""
+    with contextlib.suppress(ValueError):
+        if least <= float(text) <= most:
+            return float(text)
+    raise UsageError(f"`{text}` is no number from {least:g} to {most:,g}.", remedy=f"Write it as in `{least:g}`, or more.")
 
 
 def port(text: str, least: int = 1) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightgate.cli.parsing import Answer, Commands, port
+from nightgate.cli.parsing import Answer, Commands, amount, port
 from nightgate.errors import UsageError
 from nightgate.reports.document import Document, Table
 from nightgate.settings import settings
@@ -49,9 +49,10 @@ def add(commands: Commands) -> None:
     key.add_argument("action", choices=["new", "issue", "list", "rotate", "revoke"])
     key.add_argument("consumer", nargs="?", help="who asks; told apart by this name in metrics and log")
     key.add_argument("--models", default="*", help="names, separated by commas; `admin` also reads metrics; all models when absent")
-    key.add_argument("--days", type=float, help="until it expires")
-    key.add_argument("--rate", type=float, help="requests a second")
-    key.add_argument("--overlap", type=float, default=24.0, metavar="HOURS", help="how long the old one stays valid when rotated")
+    key.add_argument("--days", type=partial(amount, least=0.001, most=36_500), help="until it expires")
+    key.add_argument("--rate", type=partial(amount, least=0.001, most=1e6), help="requests a second")
+    key.add_argument("--overlap", type=partial(amount, least=0, most=8_760), default=24.0, metavar="HOURS",
+                     help="how long the old one stays valid when rotated")
     kept = commands.add("log", log, "Turn what was answered into Parquet files by day.", "nightgate log credit")
     kept.add_argument("models", nargs="+", metavar="MODEL")
 
@@ -140,9 +141,11 @@ def keys(arguments: argparse.Namespace) -> Answer:
     if arguments.action == "rotate":
         key, secret = access.rotate(place.access, arguments.consumer, overlap=arguments.overlap * 3_600, now=time.time())
     else:
+        models = tuple(name.strip() for name in arguments.models.split(","))
+        if not all(models):
+            raise UsageError(f"`{arguments.models}` names no model somewhere.", remedy="Write it as in `--models credit,churn`.")
         expires = None if arguments.days is None else time.time() + arguments.days * DAY
-        key, secret = access.issue(place.access, arguments.consumer, tuple(arguments.models.split(",")), expires=expires,
-                                   rate=arguments.rate)
+        key, secret = access.issue(place.access, arguments.consumer, models, expires=expires, rate=arguments.rate)
     value = {"consumer": key.consumer, "id": key.id, "key": secret, "models": list(key.models), "expires": _moment(key.expires)}
     return Answer(value, f"{secret}\nThis is the key of {key.consumer}; it is shown this once and kept as a hash.")
 

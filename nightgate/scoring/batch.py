@@ -4,7 +4,10 @@ The output appears whole or not at all, and a window that is scored again replac
 typed and scored is not done again, as long as neither the source nor the release has changed.
 """
 
+import contextlib
+import fcntl
 import hashlib
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -78,21 +81,37 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
     folder, dask = settings.store.folder(key), dask or settings.dask
     given, work = folder / GIVEN, Store(str(folder)) if dask is None else Store(settings.store.address(key))
     sensitive = frozenset(scorer.definition.privacy.mask)
-    try:
-        rows = _write_typed(scorer, _keys(scorer.definition, raw), settings.root, source, given)
-        _pass(check(for_table(raw, frozenset(pq.read_schema(given).names), rows), given, boundary="raw", sensitive=sensitive),
-              model, show)
-        work.share(given, GIVEN)
-        parts = _write_parts(replace(settings, dask=dask), scorer, work, pq.read_metadata(given).num_row_groups)
-        whole = folder / "scored.parquet"
-        _written((_decoded(_read(work, part)) for part in parts), whole)
-        _pass(check(for_table(made, frozenset(pq.read_schema(whole).names), rows), whole, boundary="predictions"), model, show)
-        target.put(whole)
-    except DataUnusable:
-        _forget(work, folder)  # the same rows would break the same rule
-        raise
-    _forget(work, folder)
+    with _alone(folder):
+        try:
+            rows = _write_typed(scorer, _keys(scorer.definition, raw), settings.root, source, given)
+            _pass(check(for_table(raw, frozenset(pq.read_schema(given).names), rows), given, boundary="raw", sensitive=sensitive),
+                  model, show)
+            work.share(given, GIVEN)
+            parts = _write_parts(replace(settings, dask=dask), scorer, work, pq.read_metadata(given).num_row_groups)
+            whole = folder / "scored.parquet"
+            _written((_decoded(_read(work, part)) for part in parts), whole)
+            _pass(check(for_table(made, frozenset(pq.read_schema(whole).names), rows), whole, boundary="predictions"), model, show)
+            target.put(whole)
+        except DataUnusable:
+            _forget(work, folder)  # the same rows would break the same rule
+            raise
+        _forget(work, folder)
     return Finished(str(target), rows, version, target.window)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time work in a folder; whoever has waited for it begins anew, since the first has removed it."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if os.fstat(held).st_nlink:
+                yield
+                return
+        finally:
+            os.close(held)
 
 
 def _work(scorer: Scorer, root: Path, source: str, target: Destination) -> str:

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -91,7 +92,7 @@ def destination_of(root: Path, output: str | Path, window: str) -> Destination:
         return TableOutput(url, table, window)
     path = Path(root, text)
     if text.endswith("/") or path.is_dir():
-        path = path / f"window={re.sub(r'[^A-Za-z0-9_.-]', '_', window)}" / "scored.parquet"
+        path = path / f"window={quote(window, safe='')}" / "scored.parquet"
     return FileOutput(path, window)
 
 

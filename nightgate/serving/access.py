@@ -18,6 +18,7 @@ from nightgate import keyfiles
 from nightgate.errors import StoreError, UsageError
 
 ADMIN = "admin"
+NO_FILE = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,21 @@ Refusal = Literal["unknown", "expired", "scope", "rate"]
 
 @dataclass
 class Access:
-    """The keys of a file, read again when it changes. Without a file, or without keys in it, everybody may ask."""
+    """The keys of a file, read again when it changes. Where there was no file at the start, everybody may ask."""
 
     path: Path
     workers: int = 1
     keys: Mapping[str, Key] = field(default_factory=dict)
-    stamp: tuple[int, int] = (0, 0)
+    stamp: tuple[int, int] = NO_FILE
     buckets: dict[str, Bucket] = field(default_factory=dict)
 
     def follow(self) -> None:
-        """Read the file if it has changed. Raises StoreError when it is damaged: the keys before it stay in force."""
+        """Read the file if it has changed. Raises StoreError when it is damaged or gone: the keys before it stay in force."""
         stamp = _stamp(self.path)
         if stamp != self.stamp:
+            if stamp == NO_FILE:
+                raise StoreError(f"The file of access keys {self.path} is gone; the keys that stood in it stay in force.",
+                                 remedy="Put the copy of a backup in its place, or start the service again to be without keys.")
             self.keys = read_keys(self.path)
             self.stamp = stamp
 
@@ -78,7 +82,7 @@ class Access:
 
     def allows(self, secret: str | None, model: str, *, now: float, clock: float) -> Key | Refusal:
         """Return the key that lets a request pass, or why none does. `now` is the wall clock, `clock` one that never goes back."""
-        if not self.keys and self.stamp == (0, 0):
+        if self.stamp == NO_FILE:
             return OPEN
         key = self.key_of(secret)
         expected = key.sha256 if key is not None else "0" * 64
@@ -123,12 +127,17 @@ def issue(path: Path, consumer: str, models: tuple[str, ...], *, expires: float 
 
 
 def rotate(path: Path, consumer: str, *, overlap: float, now: float) -> tuple[Key, str]:
-    """Make a consumer's next key; the ones before it end `overlap` seconds from now. Raises UsageError for one that is unknown."""
+    """Make a consumer's next key, valid for as long as the last one was; the ones before it end `overlap` seconds from now.
+
+    Raises UsageError for a consumer that is unknown.
+    """
     with keyfiles.locked(path):
         keys = read_keys(path)
         before = _of(keys, consumer)
         ended = {each.id: replace(each, expires=min(each.expires or now + overlap, now + overlap)) for each in before}
-        return _added(path, keys | ended, replace(before[-1], expires=None))
+        last = before[-1]
+        expires = None if last.expires is None else now + last.expires - last.created
+        return _added(path, keys | ended, replace(last, expires=expires))
 
 
 def revoke(path: Path, consumer: str) -> int:
@@ -164,5 +173,5 @@ def _stamp(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
     except FileNotFoundError:
-        return 0, 0
+        return NO_FILE
     return found.st_mtime_ns, found.st_ino

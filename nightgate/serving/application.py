@@ -52,7 +52,7 @@ class Service:
     def __init__(self, settings: Settings, following: Following, access: Access, metrics: Metrics) -> None:
         self.settings, self.following, self.access, self.metrics = settings, following, access, metrics
         self.segments: dict[str, Segment] = {}
-        self.log_broken = ""
+        self.log_broken = self.access_wrong = ""
         self.clock = time.time
         """Tells what time stands in the log: in a simulation it is not this machine's."""
         self.refused: Counter[tuple[str, int]] = Counter()
@@ -67,7 +67,11 @@ class Service:
         try:
             self.access.follow()
         except NightgateError as error:
-            log.warning("%s", error)
+            if error.message != self.access_wrong:
+                log.warning("%s", error)
+            self.access_wrong = error.message
+        else:
+            self.access_wrong = ""
         self.metrics.leave()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:

@@ -103,14 +103,14 @@ class Following:
             log.warning("The pointer of %s cannot be read: %s", model, error)
             return
         if pointer is None:
-            self.champions.pop(model, None)
+            self._retire(self.champions.pop(model, None))
         else:
             live = self._loaded(model, "champion", pointer.version, pointer.manifest_sha256, self.champions.get(model), now)
             if live is not None:
                 self.champions[model] = live
         held = self.trials.get(model)
         if trial is None or pointer is None or trial.version == pointer.version:
-            self.trials.pop(model, None)
+            self._retire(self.trials.pop(model, (None, None))[1])
             return
         live = self._loaded(model, "trial", trial.version, trial.manifest_sha256, held[1] if held else None, now)
         if live is not None:
@@ -134,10 +134,13 @@ class Following:
             self.refused[model, role] = _Refused(digest, told, now + pause, pause)
             return None
         self.refused.pop((model, role), None)
-        if held is not None:
-            self.retired.append(held)
+        self._retire(held)
         log.info("%s: run %s serves (%s)", model, version, role)
         return found
+
+    def _retire(self, live: Live | None) -> None:
+        if live is not None:
+            self.retired.append(live)
 
     def chosen(self, model: str) -> tuple[Live, str] | None:
         """Return what answers the next request, and its role."""

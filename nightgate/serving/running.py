@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -17,6 +18,9 @@ from nightgate.serving.application import Service
 from nightgate.serving.following import Following
 from nightgate.serving.metrics import Metrics
 from nightgate.settings import Settings
+
+RESTARTED_AFTER = 0.5
+"""Seconds: where a process cannot start at all, trying again is no work."""
 
 OWN_MACHINE = ("127.0.0.1", "localhost", "::1")
 
@@ -81,8 +85,11 @@ def beside(service: Service) -> Iterator[int]:
     """Let a service answer in a thread of this process; yield its port, a free one of this machine."""
     import uvicorn
 
+    from nightgate.serving.heads import BoundedProtocol
+
     with listener(OWN_MACHINE[0], 0) as listening:
-        server = uvicorn.Server(uvicorn.Config(service, log_level="warning", access_log=False, server_header=False, ws="none"))
+        server = uvicorn.Server(uvicorn.Config(service, http=BoundedProtocol, log_level="warning", access_log=False, server_header=False,
+                                               ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -95,9 +102,11 @@ def beside(service: Service) -> Iterator[int]:
 def _serve(service: Service, serving: Serving, listening: socket.socket) -> None:
     import uvicorn
 
-    config = uvicorn.Config(service, log_level="warning", access_log=False, server_header=False, date_header=False, ws="none",
-                            proxy_headers=False, ssl_certfile=serving.certificate, ssl_keyfile=serving.private_key,
-                            timeout_graceful_shutdown=10)
+    from nightgate.serving.heads import BoundedProtocol
+
+    config = uvicorn.Config(service, http=BoundedProtocol, log_level="warning", access_log=False, server_header=False,
+                            date_header=False, ws="none", proxy_headers=False, ssl_certfile=serving.certificate,
+                            ssl_keyfile=serving.private_key, timeout_graceful_shutdown=10)
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
 
@@ -120,6 +129,7 @@ def _supervise(work: Callable[[], None], workers: int) -> None:
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 multiprocessing.connection.wait([child.sentinel for child in children])
+                time.sleep(RESTARTED_AFTER)
                 children = [child if child.is_alive() else started() for child in children]
     finally:
         for child in children:

@@ -1,6 +1,8 @@
 """Scoring tables: what training saw, scoring sees; the contract's columns and shares are kept; the file is whole or not there."""
 
 import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.dataset import dataset
 
 from nightgate.contracts.gate import GateResult
 from nightgate.errors import ContractBroken, DataUnusable, FileMissing, NightgateError, SourceUnavailable, UsageError
@@ -143,6 +146,35 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place: Settings, tmp_path: P
     assert scored == [0, -1, 1, 2]
     assert pq.read_table(tmp_path / "again.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
     assert not any(place.store.folder("scoring/credit").iterdir())
+
+
+def test_two_runs_of_the_same_scoring_wait_for_each_other(place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    applications(600, seed=3).to_csv(tmp_path / "new.csv", index=False)
+    at_work, most = [0], [0]
+    really = batch._write_typed
+
+    def counted(*arguments: Any) -> int:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        time.sleep(0.3)
+        at_work[0] -= 1
+        return really(*arguments)
+
+    monkeypatch.setattr(batch, "_write_typed", counted)
+    with ThreadPoolExecutor(2) as two:
+        made = list(two.map(lambda _: score(place, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / "out.parquet"), range(2)))
+
+    assert [each.rows for each in made] == [600, 600] and most == [1]
+    assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 600
+
+
+def test_windows_that_look_alike_do_not_replace_each_other(place: Settings, tmp_path: Path) -> None:
+    applications(40, seed=3).to_csv(tmp_path / "new.csv", index=False)
+    windows = ["2026-11-24 01:00", "2026-11-24_01_00", "../24"]
+    for window in windows:
+        score(place, "credit", source=str(tmp_path / "new.csv"), output=f"{tmp_path}/out/", window=window)
+
+    assert sorted(dataset(tmp_path / "out", partitioning="hive").to_table(["window"])["window"].unique().to_pylist()) == sorted(windows)
 
 
 def test_several_at_once_score_the_same(place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Keys: who may ask what, until when and how often."""
 
+import hmac
 import json
 import stat
 import time
@@ -57,6 +58,36 @@ def test_the_key_before_stays_valid_for_a_while_after_rotation(access: Access) -
     assert [allowed(access, old, now=9.0), allowed(access, new, now=9.0), allowed(access, old, now=10.0), allowed(access, new, now=1e9)] == [
         "shop", "shop", "expired", "shop"]
     assert revoke(access.path, "shop") == 2 and allowed(access, new) == "unknown"
+
+
+def test_the_key_after_rotation_is_valid_for_as_long_as_the_one_before_it_was(access: Access) -> None:
+    old, _ = issue(access.path, "shop", ("credit",), expires=time.time() + 90)
+    new, _ = rotate(access.path, "shop", overlap=0, now=old.created + 80)
+
+    assert old.expires is not None and new.expires == pytest.approx(old.expires + 80)
+
+
+def test_keys_stay_in_force_when_their_file_vanishes(access: Access) -> None:
+    _, secret = issue(access.path, "shop", ("credit",))
+    access.follow()
+    access.path.unlink()
+
+    with pytest.raises(StoreError, match="stay in force"):
+        access.follow()
+    assert access.allows(None, "credit", now=0, clock=0) == "unknown" and isinstance(access.allows(secret, "credit", now=0, clock=0), Key)
+
+
+def test_a_key_is_compared_in_constant_time_and_whole(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that of an id which nobody has: how long it takes tells nothing."""
+    _, secret = issue(access.path, "shop", ("credit",))
+    compared: list[tuple[int, int]] = []
+    really = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda one, other: compared.append((len(one), len(other))) or really(one, other))
+
+    for each in (secret, secret[:-1] + "x", "ng_none_" + "0" * 64, None):
+        allowed(access, each)
+
+    assert compared == [(64, 64)] * 4
 
 
 def test_who_has_a_key_or_none_is_told(access: Access) -> None:

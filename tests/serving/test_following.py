@@ -14,9 +14,11 @@ from nightgate.errors import NotVerified, UsageError
 from nightgate.predictionlog import predictions
 from nightgate.releases import Pointer, point, promote, read_pointer, read_release, sign_releases, verify
 from nightgate.serving.following import Following, begin_trial, end_trial
+from nightgate.serving.live import Live
 from nightgate.serving.trials import compared
 from nightgate.settings import Settings
 from nightgate.signing import new_keys
+from tests.commands import said
 from tests.projects import copied, run_plainly
 from tests.services import Client, process, running
 
@@ -72,6 +74,21 @@ def test_a_new_pointer_is_followed_without_a_failed_or_mixed_up_request(place: S
                 thread.join()
 
     assert not wrong
+
+
+def test_a_rollback_takes_effect_on_all_processes(place: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(place, 2)
+    monkeypatch.chdir(place.root)
+    with process(place.root, "--workers", "3") as (port, _):
+        clients: dict[str, Client] = {}  # one of each process: an answer's id begins with its process's own
+        while len(clients) < 3:
+            client = Client(port)
+            clients.setdefault(client.post(ROW)[1]["request_id"][:16], client)
+        before = {client.post(ROW)[1]["version"] for client in clients.values()}
+        assert said(capsys, "rollback", "credit")[1]["champion"] == 1
+        after = {asked_until(client, 1) for client in clients.values()}
+
+    assert (before, after) == ({2}, {1})
 
 
 def damage_scorer(place: Settings) -> None:
@@ -131,6 +148,23 @@ def test_what_is_mended_serves_after_a_while(place: Settings) -> None:
     assert following.champions["credit"].version == 1
     following.follow(2.5)
     assert following.champions["credit"].version == 2
+
+
+def test_what_serves_no_more_is_closed_at_the_look_after(place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline that falls back has a process of its own, which would stay."""
+    closed: list[int] = []
+    monkeypatch.setattr(Live, "close", lambda self: closed.append(self.version))
+    begin_trial(place, "credit", version=2, mode="canary", share=50, since="")
+    following = Following(place, ["credit"])
+    following.follow()
+
+    end_trial(place.store, "credit")
+    following.follow()
+    point(place.store, "credit", None)
+    following.follow()
+    following.follow()
+
+    assert closed == [2, 1]
 
 
 def test_a_damaged_pointer_changes_nothing_and_a_removed_one_ends_serving(place: Settings) -> None:

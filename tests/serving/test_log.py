@@ -1,5 +1,6 @@
 """The prediction log: nothing acknowledged is lost, and compacting it twice changes nothing."""
 
+import fcntl
 import json
 import resource
 import signal
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightgate import predictionlog
 from nightgate.definition.loading import load_definition
 from nightgate.monitoring import monitor
 from nightgate.observing import observed
@@ -111,6 +113,31 @@ def test_torn_lines_are_counted_before_and_after_compaction(tmp_path: Path) -> N
     compact(place, "credit")
 
     assert before == read(place, "credit", **WHENEVER).count("torn") == {0: 2}
+
+
+def test_a_segment_that_a_compaction_took_before_it_was_held_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, really = place_of(tmp_path), fcntl.flock
+
+    def compacted_first(held: int, kind: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", really)
+        compact(place, "credit")
+        really(held, kind)
+
+    monkeypatch.setattr(fcntl, "flock", compacted_first)
+    written(place).close()
+
+    assert len(predictions(place, "credit", **WHENEVER)) == 20
+
+
+def test_two_compactions_at_once_take_each_segment_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = place_of(tmp_path)
+    for _ in range(3):
+        written(place).close()
+    seen = segments_of(place, "credit")
+    first = compact(place, "credit")
+    monkeypatch.setattr(predictionlog, "segments_of", lambda *_: seen)  # looked for before the first had removed them
+
+    assert compact(place, "credit") == predictionlog.Compacted(0, (), 0, 0) and first.rows == 60
 
 
 def test_full_segments_are_followed_by_the_next(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nightgate.serving import running as supervising
 from nightgate.settings import Settings
 from tests.commands import said, shown
 from tests.projects import copied
@@ -76,6 +77,13 @@ def test_keys_are_issued_listed_rotated_and_revoked(place: Settings, capsys: pyt
     place.access.unlink()  # without any key left nobody may ask; without the file everybody on this machine may
 
 
+@pytest.mark.parametrize("words", [("--days", "nan"), ("--days", "-1"), ("--days", "1e300"), ("--rate", "nan"), ("--rate", "0"), ("--models", ",")])
+def test_a_key_that_makes_no_sense_is_refused(words: tuple[str, str], place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = said(capsys, "keys", "issue", "odd", *words)
+
+    assert (code, told["error"]["kind"], place.access.exists()) == (2, "UsageError", False)
+
+
 def test_a_trial_is_begun_shown_and_ended(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "canary", "credit")[1]["error"]["kind"] == "UsageError"
     begun = said(capsys, "canary", "credit", "--shadow")[1]
@@ -112,3 +120,18 @@ def test_the_container_of_the_service_needs_only_what_its_lock_holds(place: Sett
 
     own = {"nightgate", "cffi_backend", "distutils_hack", "typing_extensions"}  # the last two are used where they happen to be
     assert {name.lstrip("_") for name in used if not name.startswith(("__editable", "_virtualenv", "a1_", "pytest_cov"))} <= held | own
+
+
+def test_a_process_that_ends_at_once_is_not_started_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its champion has gone: trying again must not take a processor."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(supervising.time, "sleep", pause)
+    supervising._supervise(lambda: None, 1)
+
+    assert pauses == [supervising.RESTARTED_AFTER] * 2

@@ -3,10 +3,12 @@
 import http.client
 import json
 import math
+import socket
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from nightgate.errors import FileMissing, UsageError
 from nightgate.predictionlog import segments_of
 from nightgate.scoring.scorer import load_scorer
 from nightgate.serving.door import LARGEST_BODY, MOST_MISTAKES
+from nightgate.serving.following import Following
 from nightgate.serving.running import Serving, service_of
 from nightgate.settings import Settings
 from tests.projects import edit_contract, people, project, run_plainly
@@ -114,6 +117,37 @@ def test_a_body_in_pieces_is_read_and_bounded(client: Client) -> None:
             codes.append(413)
 
     assert codes == [200, 413]
+
+
+@pytest.mark.parametrize(("begin", "piece"), [
+    (b"GET /health HTTP/1.1\r\nx: ", b"a"), (b"GET /health HTTP/1.1\r\n", b"x: a\r\n"), (b"GET /", b"a"),
+    (b"POST /models/credit/predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ", b"a")],
+    ids=["header", "headers", "address", "trailers"])
+def test_a_request_without_an_end_is_cut_off(begin: bytes, piece: bytes, client: Client) -> None:
+    piece *= 2**20 // len(piece)
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as asked:
+        asked.sendall(begin)
+        with pytest.raises(ConnectionError):
+            for _ in range(64):
+                asked.sendall(piece)
+    assert Client(client.port).post(ROW)[0] == 200
+
+
+@pytest.mark.parametrize(("request_line", "code"), [
+    ("GET /health", 200), ("GET /docs", 200), ("GET /nothing", 404), ("GET /models/credit/predict", 405), ("POST /models/credit/predict", 422),
+    ("BREW /health", 400), ("GET /v2/models/broken", 500)])
+def test_no_answer_tells_who_wrote_it_or_in_which_version(request_line: str, code: int, place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = Following.chosen
+    monkeypatch.setattr(Following, "chosen", lambda self, model: 1 / 0 if model == "broken" else chosen(self, model))
+    with running(place) as (client, _), socket.create_connection(("127.0.0.1", client.port), timeout=30) as asked:
+        asked.sendall(f"{request_line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: asked.recv(65_536), b"")).decode().lower()
+    head = answer.partition("\r\n\r\n")[0]
+
+    assert head.startswith(f"http/1.1 {code} ") and "\r\nserver:" not in head
+    assert (code in (400, 500)) or ("nosniff" in head and "no-store" in head)
+    told = ("python", "uvicorn", "traceback", "zerodivision", "site-packages", *map(version, ("nightgate", "uvicorn", "scikit-learn")))
+    assert not [each for each in told if each in answer]
 
 
 def test_what_is_not_there_is_not_found(client: Client) -> None:
