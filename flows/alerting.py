@@ -13,8 +13,9 @@ from prefect.blocks.core import Block
 from prefect.blocks.notifications import AppriseNotificationBlock
 from pydantic import SecretStr
 
-from nightgate.alerts import Cause, causes, fresh
-from nightgate.errors import UsageError
+from nightgate.addresses import without_secrets
+from nightgate.alerts import LONGEST, Cause, causes, fresh, remember
+from nightgate.errors import UsageError, bounded
 from nightgate.settings import Settings
 
 CHANNELS = "NIGHTGATE_ALERTS"
@@ -23,20 +24,32 @@ CHANNELS = "NIGHTGATE_ALERTS"
 
 
 def watch(place: Settings) -> tuple[list[Cause], list[Cause]]:
-    """Tell what is new to whoever shall hear it; return all causes, and those that were told now."""
+    """Tell what is new to whoever shall hear it; return all causes, and those that were told now.
+
+    What no channel took is new the next time, and each channel that took nothing is a cause.
+    """
+    channels = os.environ.get(CHANNELS, "").split()
     found = [*_silent_server(), *causes(place, datetime.now(UTC))]
     new = fresh(place, found)
-    if new:
-        tell(new, os.environ.get(CHANNELS, "").split())
-    return found, new
+    unheard = tell(new, channels)
+    remember(place, [each for each in found if each not in new] if channels and len(unheard) == len(channels) else found)
+    return [*found, *unheard], [*new, *unheard]
 
 
-def tell(new: Sequence[Cause], channels: Sequence[str]) -> None:
-    """Send one message a cause through each channel. Raises UsageError for a channel that is none."""
-    for channel in channels:
-        block = _block(channel)
-        for cause in new:
-            block.notify(cause.message, subject=f"Nightgate: {cause.message[:80]}")  # type: ignore[unused-coroutine] # none in a loop
+def tell(new: Sequence[Cause], channels: Sequence[str]) -> list[Cause]:
+    """Send one message a cause through each channel; return a cause a channel that failed. Raises UsageError for one that is none."""
+    unheard = []
+    for channel, block in [(channel, _block(channel)) for channel in channels]:
+        try:
+            with block.raise_on_failure():
+                for cause in new:
+                    block.notify(cause.message, subject=f"Nightgate: {cause.message[:80]}")  # type: ignore[unused-coroutine] # none in a loop
+        except Exception as error:  # a block is anybody's code, and the other channels are to be told
+            why = " ".join(without_secrets(str(getattr(error, "log", error)), channel).split())
+            name = channel.partition("://")[0]  # what follows may be a token
+            unheard.append(Cause(f"channel {name}", f"{CHANNELS}: `{name}` takes no message: "
+                                 f"{bounded(why, LONGEST) or type(error).__name__}"))
+    return unheard
 
 
 def _block(channel: str) -> NotificationBlock:

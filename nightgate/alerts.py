@@ -3,6 +3,7 @@
 One cause is one message, however many models and nights it meets; it is told once, and again when it comes back.
 """
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo
 from nightgate import episodes
 from nightgate.definition.loading import definition_path, load_definition, model_names
 from nightgate.definition.model import Definition
-from nightgate.errors import DefinitionError, bounded
+from nightgate.errors import NightgateError, StoreError, bounded
 from nightgate.records import RunRecord, history
 from nightgate.releases import read_pointer
 from nightgate.schedules import due, night_of
@@ -45,27 +46,37 @@ class Cause:
 def causes(settings: Settings, now: datetime) -> list[Cause]:
     """Return what is wrong now, each cause once with all models that it meets."""
     found: dict[str, Cause] = {}
-    for each in (*_of_disk(settings), *(cause for model in model_names(settings.models) for cause in _of_model(settings, model, now))):
+    for each in (*_of_disk(settings), *(cause for model in model_names(settings.models) for cause in _seen(settings, model, now))):
         before = found.get(each.key)
         found[each.key] = each if before is None else Cause(each.key, before.sentence, (*before.models, *each.models))
     return list(found.values())
 
 
 def fresh(settings: Settings, found: list[Cause]) -> list[Cause]:
-    """Return the causes that nobody was told of, and remember all that there are now."""
-    store = settings.store
-    told: dict[str, list[str]] = store.read_json(TOLD) if store.exists(TOLD) else {}
-    new = [each for each in found if each.key not in told]
-    store.write_json(TOLD, {each.key: list(each.models) for each in found})
-    return new
+    """Return the causes that nobody was told of; all of them where the store, which remembers, cannot be read."""
+    with contextlib.suppress(StoreError):
+        told = settings.store.read_json(TOLD) if settings.store.exists(TOLD) else {}
+        return [each for each in found if each.key not in told]
+    return found
+
+
+def remember(settings: Settings, told: list[Cause]) -> None:
+    """Remember what people know: what is not among it is told when it comes again."""
+    with contextlib.suppress(StoreError):  # a cause by itself, and told
+        settings.store.write_json(TOLD, {each.key: list(each.models) for each in told})
+
+
+def _seen(settings: Settings, model: str, now: datetime) -> Iterator[Cause]:
+    """Yield what is wrong with a model; that it cannot be looked at is a cause, too, and keeps no other from being told."""
+    try:
+        yield from _of_model(settings, model, now)
+    except NightgateError as error:
+        told = bounded(error.message, LONGEST)
+        yield Cause(f"{type(error).__name__} {told}", f"{told}\n{error.remedy} `nightgate doctor` tells more.", (model,))
 
 
 def _of_model(settings: Settings, model: str, now: datetime) -> Iterator[Cause]:
-    try:
-        definition = load_definition(definition_path(settings.models, model))
-    except DefinitionError as error:
-        yield Cause(f"definition {model}", error.message.splitlines()[0], (model,))
-        return
+    definition = load_definition(definition_path(settings.models, model))
     records = history(settings.store, model)
     if records and records[-1].verdict in ("failed", "stopped", "rolled_back"):
         yield _failed(records[-1])

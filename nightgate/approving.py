@@ -17,14 +17,14 @@ def decide(settings: Settings, model: str, which: str | int | None, verdict: Lit
            ) -> RunRecord:
     """Approve or reject a waiting run and return its record, which says who decided, when and why.
 
-    Raises UsageError when the run does not wait, or no more, when another champion serves than the one it was compared with, or when
-    no reason is given; and ModelBusy.
+    Raises UsageError when the run does not wait, or no more, when another champion serves than the one that the run to be approved was
+    compared with, when a run to be rejected serves already, or when no reason is given; and ModelBusy.
     """
     if not why.strip():
         raise UsageError("A decision needs a reason: whoever reads the record later wants to know why.", remedy="Give one.")
     with held(settings, model):
         record = read_record(settings.store, model, which)
-        _demand(settings, record)
+        _demand(settings, record, verdict)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         outcome: Literal["promoted", "rejected"] = "promoted" if verdict == "approve" else "rejected"
         decided = replace(record, verdict=outcome, champion=record.run if outcome == "promoted" else record.champion,
@@ -40,6 +40,9 @@ def decide(settings: Settings, model: str, which: str | int | None, verdict: Lit
 def expire(settings: Settings, model: str) -> list[int]:
     """Let the champion stay where nobody has decided in time; return the runs that this ends. The model must be held."""
     late = [record for record in history(settings.store, model) if record.verdict == "waiting" and datetime.now(UTC) > until(record)]
+    if late:
+        serves = releases.champion_of(settings, model)  # approved, by somebody who was killed before the record was written
+        late = [record for record in late if record.run != serves]
     for record in late:
         told = f"{record.reason} Nobody decided by {until(record):%Y-%m-%d %H:%M} UTC: the champion stays."
         write_record(settings.store, replace(record, verdict="rejected", reason=told))
@@ -57,7 +60,7 @@ def held(settings: Settings, model: str) -> AbstractContextManager[object]:
     return runs.hold(settings.registry, model, holder_id=f"by-hand-{uuid.uuid4()}")
 
 
-def _demand(settings: Settings, record: RunRecord) -> None:
+def _demand(settings: Settings, record: RunRecord, verdict: str) -> None:
     if record.verdict != "waiting":
         raise UsageError(f"Run {record.run} of {record.model} does not wait: it is {record.verdict}.",
                          remedy=f"`nightgate history {record.model}` lists the runs.")
@@ -65,7 +68,11 @@ def _demand(settings: Settings, record: RunRecord) -> None:
         raise UsageError(f"The time to decide about run {record.run} of {record.model} ended at {until(record):%Y-%m-%d %H:%M} UTC.",
                          remedy=f"The champion stays; `nightgate run {record.model}` compares anew.")
     champion = releases.champion_of(settings, record.model)
-    if champion not in (record.champion_before, record.run):
+    if verdict == "reject" and champion == record.run:  # who approved it was killed before the record was written
+        raise UsageError(f"Run {record.run} of {record.model} serves already: somebody has approved it.",
+                         remedy=f"`nightgate approve {record.model} {record.run}` completes its record; "
+                                f"`nightgate rollback {record.model}` takes it back.")
+    if verdict == "approve" and champion not in (record.champion_before, record.run):
         raise UsageError(f"Run {record.run} of {record.model} was compared with {_named(record.champion_before)}; "
                          f"{_named(champion)} serves now.", remedy=f"`nightgate run {record.model}` compares anew.")
 

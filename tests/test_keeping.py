@@ -22,6 +22,7 @@ from nightgate.settings import Settings
 from nightgate.watching import look
 from tests.commands import said, shown
 from tests.projects import copied, edit_contract, people, project, run_plainly
+from tests.servers import free_port
 
 
 @pytest.fixture(scope="module")
@@ -184,9 +185,44 @@ def test_one_cause_is_one_message_told_once(place: Settings, hook: tuple[str, li
 
 
 def test_a_cause_that_comes_back_is_told_again(place: Settings) -> None:
-    cause = alerts.Cause("disk", "full")
+    cause, told = alerts.Cause("disk", "full"), []
 
-    assert [fresh(place, found) for found in ([cause], [cause], [], [cause])] == [[cause], [], [], [cause]]
+    for found in ([cause], [cause], [], [cause]):
+        told.append(fresh(place, found))
+        alerts.remember(place, found)
+
+    assert told == [[cause], [], [], [cause]]
+
+
+def test_what_no_channel_took_is_told_again(place: Settings, monkeypatch: pytest.MonkeyPatch, hook: tuple[str, list[bytes]],
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (place.models / "broken.toml").write_text("name = ")
+    deaf = f"json://ops:hush@127.0.0.1:{free_port()}/x"
+
+    news = []
+    for channels in (deaf, f"{deaf} {hook[0]}", hook[0]):
+        monkeypatch.setenv("NIGHTGATE_ALERTS", channels)
+        news.append([each["message"] for each in said(capsys, "watch")[1]["causes"] if each["new"]])
+
+    assert [len(each) for each in news] == [2, 2, 0] and "takes no message" in news[0][1] and "hush" not in str(news)
+    assert len(hook[1]) == 1 and b"broken.toml has 1 mistake" in hook[1][0]
+
+
+def test_what_cannot_be_looked_at_is_a_cause_and_hides_no_other(place: Settings) -> None:
+    (place.models / "broken.toml").write_text("name = ")
+    place.store.write("releases/credit/champion.json", b"{")
+
+    found = causes(place, datetime.now(UTC))
+
+    assert [each.models for each in found] == [("broken",), ("credit",)] and all("`nightgate doctor`" in each.sentence for each in found)
+
+
+@pytest.mark.parametrize("wrong", ["0", "-5", "soon"])
+def test_seconds_between_two_looks_are_a_whole_number(wrong: str, place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    code, value = said(capsys, "watch", "--every", wrong)
+
+    assert code == 2 and wrong in value["error"]["message"]
 
 
 def test_a_night_without_a_verdict_and_an_old_champion_are_told(place: Settings) -> None:

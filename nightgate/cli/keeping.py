@@ -5,7 +5,7 @@ import os
 import time
 
 from nightgate.cli.parsing import Answer, Commands
-from nightgate.errors import DefinitionError
+from nightgate.errors import DefinitionError, UsageError
 from nightgate.reports.document import Callout, Document, Heading, Paragraph, Part, Table
 from nightgate.settings import settings
 from nightgate.wording import counted
@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     old.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
     look = commands.add("watch", watch, "Tell failures, missing verdicts, old champions and full disks where NIGHTGATE_ALERTS says.",
                         "nightgate watch --every 600", begins="Looking at every model …")
-    look.add_argument("--every", type=int, metavar="SECONDS", help="again and again, until Ctrl-C; once when absent")
+    look.add_argument("--every", type=seconds, metavar="SECONDS", help="again and again, until Ctrl-C; once when absent")
     commands.add("replay", replay, "Run a past night again, aside, and prove that it comes out the same.",
                          "nightgate replay credit 12", begins="Running that night again …", of_run=True)
     commands.add("doctor", doctor, "Find what is inconsistent, mend what can be mended, and say so.", "nightgate doctor",
@@ -41,6 +41,13 @@ def clean(arguments: argparse.Namespace) -> Answer:
     told = f"{counted(len(found), 'thing')}, {size / 2**20:,.1f} MiB {'would go' if arguments.dry_run else 'removed'}"
     return Answer({"dry_run": arguments.dry_run, "bytes": size, "removed": found, "broken": broken}, Document("Clean", told, parts),
                   DefinitionError.exit_code if broken else 0)
+
+
+def seconds(text: str) -> int:
+    """Read seconds between two looks. Raises UsageError for what is none."""
+    if not (text.isdecimal() and int(text) > 0):
+        raise UsageError(f"`{text}` is no number of seconds.", remedy="A whole number from 1, as in `--every 600`.")
+    return int(text)
 
 
 def watch(arguments: argparse.Namespace) -> Answer:

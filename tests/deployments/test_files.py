@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flows.deploying import FLOWS
 from nightgate.definition.loading import definition_path, load_definition
 from tests.projects import ROOT
 
@@ -168,3 +169,11 @@ def test_prefects_file_says_what_the_definition_says() -> None:
     nightly = [each for each in written["deployments"] if each["name"] == "breast_cancer" and "compaction" not in each["entrypoint"]]
     assert len(nightly) == 2
     assert all(each["schedules"] == [{"cron": schedule.cron, "timezone": schedule.timezone}] for each in nightly)
+
+
+def test_prefects_file_has_every_flow_that_other_services_trigger() -> None:
+    written = yaml.safe_load((FILES / "prefect.yaml").read_text())
+
+    asked = {each["entrypoint"].partition(":")[2].replace("_", "-") for each in written["deployments"] if each["name"] == "on-demand"}
+
+    assert asked == {*FLOWS}
