@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -15,7 +17,7 @@ from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift.policy import PERFORMANCE, PREDICTION
 from nightgate.monitoring import monitor
 from nightgate.observing import AT, from_log
-from nightgate.predictionlog import Segment, segments_of
+from nightgate.predictionlog import Logged, Segment, segments_of, together
 from nightgate.releases import read_manifest
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
@@ -46,9 +48,14 @@ def log(place: Settings, rows: int = 1_400, *, seed: int = 1, moved: float = 0.0
     return pa.Table.from_pandas(table, preserve_index=False), table[["id"]].assign(default=frame["default"])
 
 
+def parts(table: pa.Table, rows: int = 1_000_000) -> Callable[[], Iterator[Logged]]:
+    """Return a table as what the prediction log gives in parts of so many rows."""
+    return lambda: (Logged(table.slice(start, rows), together([])) for start in range(0, len(table), rows))
+
+
 def verdicts(place: Settings, table: pa.Table, labels: pd.DataFrame | None = None) -> tuple[dict[str, str], list[str]]:
     definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
-    found = monitor(place, "credit", as_of=TODAY, seen=from_log(table, definition, manifest, end=datetime(2026, 3, 1), labels=labels))
+    found = monitor(place, "credit", as_of=TODAY, seen=from_log(parts(table), definition, manifest, end=datetime(2026, 3, 1), labels=labels))
     return {each.column: each.verdict for each in found.compared.found.columns}, list(found.odd)
 
 
@@ -59,6 +66,39 @@ def test_a_week_of_requests_is_compared(place: Settings) -> None:
     assert {quiet[name] for name in ("income", "age", "city", PREDICTION)} == {"quiet"} and not odd
     assert quiet[PERFORMANCE] == "quiet"  # by the source's newest labels: these requests do not name their entity
     assert loud["income"] == loud[PREDICTION] == "alarm" and loud["age"] == "quiet"
+
+
+def test_a_week_in_parts_is_the_same_week_and_one_part_at_a_time_is_in_memory(place: Settings) -> None:
+    table, labels = log(place)
+    read: list[weakref.ref[pa.Table]] = []
+    most = 0
+
+    def few() -> Iterator[Logged]:
+        nonlocal most
+        for start in range(0, len(table), 50):
+            part = pa.Table.from_pydict(table.slice(start, 50).to_pydict(), table.schema)
+            read.append(weakref.ref(part))
+            yield Logged(part, together([]))
+            del part
+            most = max(most, sum(each() is not None for each in read))
+
+    definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
+    whole, many = (monitor(place, "credit", as_of=TODAY, seen=from_log(each, definition, manifest, end=datetime(2026, 3, 1), labels=labels))
+                   for each in (parts(table), few))
+
+    assert many.compared.found == whole.compared.found and many.performance == whole.performance and many.requests == whole.requests
+    assert len(read) == 28 and most <= 2
+
+
+def test_a_request_logged_twice_is_told_wherever_the_second_line_stands(place: Settings) -> None:
+    table = log(place)[0]
+    manifest = read_manifest(place.store, "credit", 1)
+    definition = load_definition(definition_path(place.models, "credit"))
+    seen = from_log(parts(pa.concat_tables([table, table.slice(3, 5)]), 100), definition, manifest, end=datetime(2026, 3, 1))
+
+    rows = sum(len(batch) for batch, _ in seen.blocks())
+
+    assert rows == len(table) and list(seen.odd) == ["5 rows logged twice"] and seen.requests == {"answered": 200}
 
 
 def test_labels_that_have_come_are_joined_by_entity(place: Settings) -> None:
@@ -89,7 +129,7 @@ def test_wrong_clocks_and_lines_written_twice_are_told(place: Settings) -> None:
 def test_an_empty_night_is_undecided(place: Settings) -> None:
     definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
     for empty in (log(place)[0].slice(0, 0), pa.table({AT: pa.array([], pa.timestamp("us"))})):
-        found = look(place, "credit", as_of=TODAY, seen=from_log(empty, definition, manifest, end=datetime(2026, 3, 1)))
+        found = look(place, "credit", as_of=TODAY, seen=from_log(parts(empty), definition, manifest, end=datetime(2026, 3, 1)))
 
         assert {each["verdict"] for each in found.night.columns.values()} == {"undecided"} and found.night.success and not found.night.decided
         assert "Nothing Can Be Told" in Path(str(found.night.report)).read_text().title()
@@ -146,7 +186,7 @@ def test_where_too_few_labels_have_come_the_newest_of_the_source_tell(place: Set
 def test_volume_and_refused_requests_stand_on_the_page_night_by_night(place: Settings) -> None:
     definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
     for day, requests in ((TODAY, {"answered": 200}), (TODAY + timedelta(days=1), {"answered": 150, "422": 45, "503": 5})):
-        seen = from_log(log(place)[0], definition, manifest, end=datetime.combine(day, time()))
+        seen = from_log(parts(log(place)[0]), definition, manifest, end=datetime.combine(day, time()))
         night = look(place, "credit", as_of=day, seen=replace(seen, requests=requests)).night
 
     page = Path(str(night.report)).read_text()
