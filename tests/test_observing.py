@@ -15,6 +15,7 @@ import pytest
 
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift.policy import PERFORMANCE, PREDICTION
+from nightgate.gauges import metrics
 from nightgate.monitoring import monitor
 from nightgate.observing import AT, from_log
 from nightgate.predictionlog import Logged, Segment, segments_of, together
@@ -22,6 +23,7 @@ from nightgate.releases import read_manifest
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 from nightgate.watching import look
+from tests.browsers import chromium, shown_by
 from tests.projects import copied, people, project, run_plainly
 
 TODAY = date(2026, 3, 1)
@@ -192,6 +194,36 @@ def test_volume_and_refused_requests_stand_on_the_page_night_by_night(place: Set
     page = Path(str(night.report)).read_text()
     assert "45 with 422 (22.5%), 5 with 503 (2.5%)" in page and "25.0% of the last night" in page
     assert ">requests</" in page and ">refused, 4xx</" in page and ">failed, 5xx</" in page
+
+
+def test_the_last_window_stands_in_the_gauges(place: Settings) -> None:
+    definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
+    table, labels = log(place, moved=6)
+    look(place, "credit", as_of=TODAY + timedelta(days=9), seen=from_log(parts(table), definition, manifest, end=datetime(2026, 3, 1), labels=labels))
+
+    told = dict(line.rsplit(" ", 1) for line in metrics(place).splitlines() if not line.startswith("#"))
+
+    gauge = {name: float(value) for name, value in told.items() if name.startswith(("nightgate_drift", "nightgate_performance"))}
+    of = {name: gauge[f'nightgate_drift_{name}{{model="credit",column="income"}}'] for name in ("distance", "limit", "alarm")}
+    assert of["distance"] > of["limit"] > 0 and of["alarm"] == 1 and gauge['nightgate_drift_alarm{model="credit",column="age"}'] == 0
+    assert gauge['nightgate_drift_rows{model="credit"}'] == 1_400
+    assert gauge['nightgate_drift_night_timestamp_seconds{model="credit"}'] == datetime(2026, 3, 10, tzinfo=UTC).timestamp()
+    assert {kind for kind in ("promised", "estimated", "realised") if f'nightgate_performance{{model="credit",metric="auc",kind="{kind}"}}' in gauge} == {
+        "promised", "estimated", "realised"}
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_the_page_of_a_night_without_sideways_scrolling(width: int, place: Settings, tmp_path: Path) -> None:
+    browser = chromium()
+    definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
+    for day in (TODAY + timedelta(days=7), TODAY + timedelta(days=8)):
+        seen = from_log(parts(log(place, moved=6)[0]), definition, manifest, end=datetime(2026, 3, 1))
+        night = look(place, "credit", as_of=day, seen=seen).night
+
+    wide, shown = shown_by(browser, Path(str(night.report)).read_text(), width, tmp_path)
+
+    assert wide <= max(width, 500) and shown.count("<svg") >= 4
+    assert all(each in shown for each in ("What changed most, by importance", "Performance", "Distance against its limit, night by night", "Every column"))
 
 
 def test_a_week_of_which_every_request_was_refused_is_told(place: Settings, tmp_path: Path) -> None:
