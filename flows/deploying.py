@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,7 +37,7 @@ from nightgate.definition.model import Definition
 from nightgate.errors import UsageError
 from nightgate.operations import NIGHT, ON_DEMAND, OWNER, PAGE, content_of, owner
 from nightgate.schedules import missed, night_of
-from nightgate.settings import Settings, settings
+from nightgate.settings import DEPLOYED, Settings, settings
 
 FLOWS: dict[str, Flow[..., Any]] = {"retraining": retraining, "monitoring": monitoring, "scoring": scoring, "approval": approval,
                                     "all-models": all_models}
@@ -167,7 +168,8 @@ def _wanted(place: Settings, pool: str | None, definitions: Mapping[str, Definit
 
 def _deployment(place: Settings, flow: str, name: str, pool: str | None, *, schedule: Schedule | None = None) -> RunnerDeployment:
     variables = None if pool is None else {
-        "working_dir": str(place.root), "env": {"NIGHTGATE_PROJECT": str(place.root), "PREFECT_LOGGING_EXTRA_LOGGERS": "nightgate"}}
+        "working_dir": str(place.root), "env": {"NIGHTGATE_PROJECT": str(place.root), DEPLOYED: version("nightgate"),
+                                                     "PREFECT_LOGGING_EXTRA_LOGGERS": "nightgate"}}
     made = FLOWS[flow].to_deployment(
         name=name, schedule=schedule, parameters=None if schedule is None else {"model": name},
         concurrency_limit=None if schedule is None else 1, work_pool_name=pool, job_variables=variables,

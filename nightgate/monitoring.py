@@ -21,7 +21,7 @@ from nightgate.drift.reference import WEEK, Reference, learn
 from nightgate.drift.sketches import merge, name_of
 from nightgate.errors import DataUnusable, FileMissing, SourceUnavailable
 from nightgate.evaluation.metrics import Scored
-from nightgate.observing import AT, Observed, as_column, from_source, observed, with_predictions_of
+from nightgate.observing import AT, Kept, Observed, as_column, from_source, observed, with_predictions_of
 from nightgate.records import run_key
 from nightgate.releases import Manifest, champion_of, read_manifest
 from nightgate.schedules import today
@@ -61,11 +61,12 @@ def monitor(settings: Settings, model: str, *, as_of: date | None = None, seen: 
     except DataUnusable as error:
         reference = learnt_again(settings, manifest)
         unread = [f"{error.message} Columns are compared with one made anew of the rows it was trained on, predictions with none."]
-    seen = seen or observed(settings, definition, version, as_of)
-    nights = scan(with_predictions_of(seen, manifest.classes), reference.axes, time=seen.time, leave_out={*definition.not_features, AT})
-    compared = compare_nights(reference, nights, data=model)
-    done = performance_of(settings, manifest, seen, *_with_labels(settings, definition, version, as_of or today(definition), seen))
-    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, [*unread, *seen.odd],
+    seen, kept = seen or observed(settings, definition, version, as_of), Kept(definition)
+    table = with_predictions_of(seen, manifest.classes, kept)
+    compared = compare_nights(reference, scan(table, reference.axes, time=seen.time, leave_out={*definition.not_features, AT}), data=model)
+    labelled, odd = _with_labels(settings, definition, version, as_of or today(definition), seen, kept)
+    done = performance_of(settings, manifest, kept.predictions, labelled)
+    return Monitored(version, reference, compared if done is None else beside(compared, done), done, seen.told, [*unread, *seen.odd, *odd],
                      seen.requests)
 
 
@@ -82,36 +83,55 @@ def beside(compared: Compared, done: Performance) -> Compared:
     return replace(compared, found=replace(compared.found, columns=[*compared.found.columns, row]))
 
 
-def _with_labels(settings: Settings, definition: Definition, version: int, as_of: date, seen: Observed) -> tuple[Observed, str]:
+@dataclass(frozen=True)
+class Labelled:
+    """Rows that have a prediction, with target and time as far as they are known, and the predictions."""
+
+    targets: "pd.Series"
+    times: "pd.Series"
+    predictions: NDArray[np.float64]
+
+
+def _with_labels(settings: Settings, definition: Definition, version: int, as_of: date, seen: Observed, kept: Kept
+                 ) -> tuple[Labelled | None, Sequence[str]]:
     """Return the rows whose labels are known: those that were asked, or, where too few of these have one yet, the source's newest."""
-    labels = [batch[definition.target] for batch, _ in seen.blocks() if definition.target in batch.schema.names]
-    if seen.time != AT or sum(len(each) - each.null_count for each in labels) >= FEWEST:
-        return seen, definition.target
+    rows, odd = kept.rows(), []
+    if seen.label is not None and set(definition.entity) <= {*rows.columns}:
+        rows, found = seen.label(rows)
+        odd = [f"{counted(count, 'row')} of labels {what}" for what, count in found.items()]
+    asked = _judged(rows, kept, definition.target, seen.time)
+    if seen.time != AT or (definition.target in rows and rows[definition.target].notna().sum() >= FEWEST):
+        return asked, odd
     try:
-        return from_source(settings, definition, version, as_of), definition.target
+        source, newest = from_source(settings, definition, version, as_of), Kept(definition)
+        for batch, predictions in source.blocks():
+            newest.add(batch, predictions)
     except (DataUnusable, SourceUnavailable):
-        return seen, definition.target  # what was asked can be judged without it
+        return asked, odd  # what was asked can be judged without it
+    return _judged(newest.rows(), newest, definition.target, source.time), odd
 
 
-def performance_of(settings: Settings, manifest: Manifest, seen: Observed, labelled: Observed, target: str) -> Performance | None:
+def _judged(rows: pd.DataFrame, kept: Kept, target: str, time: str | None) -> Labelled | None:
+    if not kept.predictions or time is None or target not in rows:
+        return None
+    made = rows[np.concatenate(kept.made)]
+    return Labelled(made[target], made[time], np.concatenate(kept.predictions))
+
+
+def performance_of(settings: Settings, manifest: Manifest, predictions: Sequence[NDArray[np.float64]], labelled: Labelled | None
+                   ) -> Performance | None:
     """Return a release's performance: estimated on what it saw, realised on rows with labels newer than those it was trained on."""
     key = f"{run_key(manifest.model, manifest.version)}/{PROMISE}"
-    every = [predictions for _, predictions in seen.blocks() if predictions is not None]
-    if not every or not settings.store.exists(key):
+    if not predictions or not settings.store.exists(key):
         return None
-    made, truths, answers = Promise.from_json(settings.store.read_json(key)), [], []
-    for batch, predictions in labelled.blocks():
-        if predictions is not None and target in batch.schema.names and labelled.time is not None:
-            rows = batch.select([target, labelled.time]).to_pandas()
-            truth, known = target_of(rows[target], manifest)
-            if manifest.trained_until is not None:
-                known &= (rows[labelled.time] > pd.Timestamp(manifest.trained_until)).to_numpy()
-            truths.append(truth[known])
-            answers.append(predictions[known])
-    rows_known = sum(map(len, truths))
-    scored = Scored(manifest.task, np.concatenate(truths), np.concatenate(answers), np.arange(rows_known), made.threshold) \
-        if rows_known else None
-    return perform(made, np.concatenate(every), scored)
+    made, scored = Promise.from_json(settings.store.read_json(key)), None
+    if labelled is not None:
+        truth, known = target_of(labelled.targets, manifest)
+        if manifest.trained_until is not None:
+            known &= (labelled.times > pd.Timestamp(manifest.trained_until)).to_numpy()
+        if known.any():
+            scored = Scored(manifest.task, truth[known], labelled.predictions[known], np.arange(known.sum()), made.threshold)
+    return perform(made, np.concatenate(predictions), scored)
 
 
 def target_of(values: "pd.Series", manifest: Manifest) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:

@@ -1,8 +1,9 @@
 """What a model saw: rows with the predictions made for them, from the prediction log or from the source."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ from nightgate.drift.policy import PREDICTION
 from nightgate.drift.profile import Source
 from nightgate.drift.reference import WEEK
 from nightgate.features import identities
+from nightgate.predictionlog import Logged
 from nightgate.releases import ROWS, Manifest, read_manifest, read_release
 from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
@@ -42,14 +44,16 @@ AHEAD = timedelta(days=36_500)
 
 @dataclass(frozen=True)
 class Observed:
-    """Blocks of rows with the predictions (None where none could be made), the column that tells their time, where they are from,
-    what was odd about them, and the requests of the last night: `answered`, and those refused by their status."""
+    """Blocks of rows with the predictions (None where none could be made), the column that tells their time, where they are from, and,
+    once the blocks were read, what was odd about them, and the requests of the last night: `answered`, and those refused by their status.
+    `label` joins labels to rows that have none yet, and says what was odd about these."""
 
     blocks: Callable[[], Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]]
     time: str | None
     told: str
     odd: Sequence[str] = ()
     requests: Mapping[str, int] = field(default_factory=dict)
+    label: "Callable[[pd.DataFrame], tuple[pd.DataFrame, Mapping[str, int]]] | None" = None
 
 
 def taken_of(settings: Settings, definition: Definition, as_of: date) -> Dataset:
@@ -88,43 +92,46 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
     """Return what a model answered in the week before a date, or before this moment; what its source gives where nobody has asked it."""
     end = datetime.now(UTC) if as_of is None else datetime.combine(as_of, time(), ZoneInfo(definition.schedule.timezone))
     until = end + AHEAD if as_of is None else end
-    log = predictionlog.read(settings, definition.name, start=end - timedelta(days=WEEK), end=until)
-    naive = end.astimezone(UTC).replace(tzinfo=None)
-    if log.answers.num_rows:
-        labels = _labels(settings, definition, version, as_of) if set(definition.entity) & {*log.answers.column_names} else None
-        seen = from_log(log.answers, definition, read_manifest(settings.store, definition.name, version), end=naive, labels=labels)
-    else:
-        seen = from_source(settings, definition, version, as_of or today(definition))
-    return replace(seen, odd=[*seen.odd, *_of_requests(log)], requests=_requests(log, naive - timedelta(days=1)))
+    def parts() -> Iterator[Logged]:
+        return predictionlog.scan(settings, definition.name, start=end - timedelta(days=WEEK), end=until)
+
+    naive, nobody = end.astimezone(UTC).replace(tzinfo=None), []
+    for part in parts():
+        if part.answers.num_rows:
+            labels = _labels(settings, definition, version, as_of) if set(definition.entity) & {*part.answers.column_names} else None
+            return from_log(parts, definition, read_manifest(settings.store, definition.name, version), end=naive, labels=labels)
+        nobody.append(part.others)
+    log = Logged(predictionlog.together([]), predictionlog.together(nobody))
+    return replace(from_source(settings, definition, version, as_of or today(definition)), odd=[*_of_requests(log)],
+                   requests=_requests(log, 0, naive) if nobody else {})
 
 
-def _of_requests(log: predictionlog.Logged) -> Iterator[str]:
+def _of_requests(log: Logged) -> Iterator[str]:
     """Yield what was odd about the requests of a week."""
     for code, count in log.count("refused").items():
         yield f"{counted(count, 'request')} refused with {code}"
     for count in log.count("torn").values():
         yield f"{counted(count, 'line')} of the prediction log torn: a service was killed, or its disk was full"
+    for count in log.count("unreadable").values():
+        yield f"{counted(count, 'file')} of the prediction log cannot be read: the rows in it are not counted"
 
 
-def _requests(log: predictionlog.Logged, since: datetime) -> dict[str, int]:
-    """Return how many requests were answered and refused since a moment; empty where there was none in the whole week."""
-    if not log.answers.num_rows + log.others.num_rows:
-        return {}
-    answered = 0
-    if log.answers.num_rows:
-        inside = pc.and_(pc.greater_equal(log.answers[AT], since), pc.not_equal(log.answers["nightgate_role"], "shadow"))
-        answered = pc.count_distinct(log.answers.filter(inside)["nightgate_request"]).as_py()
-    return {"answered": answered, **{str(code): count for code, count in log.count("refused", since).items()}}
+def _requests(log: Logged, answered: int, end: datetime) -> dict[str, int]:
+    """Return how many requests were answered and refused in the night before a moment."""
+    return {"answered": answered, **{str(code): count for code, count in log.count("refused", end - timedelta(days=1)).items()}}
 
 
 def _labels(settings: Settings, definition: Definition, version: int, as_of: date | None) -> "pd.DataFrame":
     """Return what a label is joined by, the label, and its arrival, of the rows that a version was not trained on."""
     arrived = [definition.source.arrived] if definition.source.arrived else []
-    with settings.store.local_copy(taken_of(settings, definition, as_of or today(definition)).uri) as path:
-        table = pq.read_table(path)
+    names = [*_keys(definition), definition.target, *arrived]
     trained = read_release(settings, definition.name, version, only=(ROWS,)).training_rows
-    known = table.filter(pa.array(~np.isin(identities(definition, table)[ROW], trained)))
-    frame: pd.DataFrame = known.select([*_keys(definition), definition.target, *arrived]).to_pandas()
+    with settings.store.local_copy(taken_of(settings, definition, as_of or today(definition)).uri) as path, pq.ParquetFile(path) as file:
+        tables = [file.schema_arrow.empty_table().select(names)]
+        for batch in file.iter_batches(ROW_GROUP):
+            rows = pa.Table.from_batches([batch])
+            tables.append(rows.filter(pa.array(~np.isin(identities(definition, rows)[ROW], trained))).select(names))
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
 
 
@@ -132,26 +139,89 @@ def _keys(definition: Definition) -> list[str]:
     return [*definition.entity, *([definition.time] if definition.time else [])]
 
 
-def from_log(log: pa.Table, definition: Definition, manifest: Manifest, *, end: datetime, labels: "pd.DataFrame | None" = None) -> Observed:
-    """Return what the champion answered in the week before a moment (UTC), by the table that the prediction log gives.
+def from_log(parts: Callable[[], Iterable[Logged]], definition: Definition, manifest: Manifest, *, end: datetime,
+             labels: "pd.DataFrame | None" = None) -> Observed:
+    """Return what the champion answered in the week before a moment (UTC), by what the prediction log gives part by part.
 
-    Rows from after it come from a clock that is wrong, and of a request that was logged twice the last line counts; both are told.
-    With `labels` (entity, event time, target, arrival) those that had arrived are joined where the requests name the entity. Nights end
-    at that moment's time of day.
+    Rows from after it come from a clock that is wrong, and a request that was logged twice counts once; both are told. With `labels`
+    (entity, event time, target, arrival) those that had arrived are joined where the requests name the entity. Nights end at that
+    moment's time of day.
     """
-    odd: dict[str, int] = {"of a time that has not come: a clock is wrong": pc.sum(pc.greater_equal(log[AT], end)).as_py() or 0}
-    inside = pc.and_(pc.less(log[AT], end), pc.greater_equal(log[AT], end - timedelta(days=WEEK)))
-    rows = log.filter(inside).to_pandas()
-    rows[AT] -= end - datetime.combine(end.date(), time())
-    if "nightgate_role" in rows:
-        rows = rows[rows["nightgate_role"] == "champion"]
-    keys = [name for name in ("nightgate_request", "nightgate_row") if name in rows]
-    single = rows.drop_duplicates(keys, keep="last") if keys else rows
-    odd["logged twice"] = len(rows) - len(single)
-    if labels is not None and definition.entity and set(definition.entity) <= {*single.columns}:
-        single, found = _labelled(single, labels, definition, end)
-        odd |= {f"of labels {what}": count for what, count in found.items()}
-    return _of_answers(single, manifest, [f"{counted(count, 'row')} {what}" for what, count in odd.items() if count])
+    week = _Week(parts, manifest, end)
+    label = None if labels is None else partial(_labelled, labels=labels, definition=definition, end=end)
+    return Observed(week.blocks, AT, "the prediction log", week.odd, week.requests, label)
+
+
+class _Week:
+    """A week of the prediction log, read a part at a time; what was odd, and the requests of its last night, are known afterwards."""
+
+    def __init__(self, parts: Callable[[], Iterable[Logged]], manifest: Manifest, end: datetime) -> None:
+        self.parts, self.manifest, self.end = parts, manifest, end
+        self.odd: list[str] = []
+        self.requests: dict[str, int] = {}
+
+    def blocks(self) -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
+        ahead = twice = answered = 0
+        others, known, night = [], np.array([], dtype=np.uint64), self.end - timedelta(days=1)
+        for part in self.parts():
+            others.append(part.others)
+            if part.answers.num_rows:
+                ahead += _true(pc.greater_equal(part.answers[AT], self.end))
+                rows = self._inside(part.answers)
+                keys = _hashes(rows)
+                new = _first(keys, known)
+                known = np.sort(np.concatenate([known, keys[new]]), kind="stable")  # of two sorted runs: a merge
+                twice += len(new) - int(new.sum())
+                rows = rows.filter(pa.array(new))
+                answered += _true(pc.and_(pc.greater_equal(rows[AT], night), pc.equal(rows["nightgate_row"], 0)))
+                yield from self._answers(rows.filter(pc.equal(rows["nightgate_role"], "champion")))
+        log = Logged(predictionlog.together([]), predictionlog.together(others))
+        told = {"of a time that has not come: a clock is wrong": ahead, "logged twice": twice}
+        self.odd[:] = [*(f"{counted(count, 'row')} {what}" for what, count in told.items() if count), *_of_requests(log)]
+        self.requests.update(_requests(log, answered, self.end))
+
+    def _inside(self, rows: pa.Table) -> pa.Table:
+        at = rows[AT]
+        inside = pc.and_(pc.less(at, self.end), pc.greater_equal(at, self.end - timedelta(days=WEEK)))
+        return rows.filter(pc.and_(inside, pc.not_equal(rows["nightgate_role"], "shadow")))
+
+    def _answers(self, rows: pa.Table) -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
+        """Yield rows as they were sent, with what this version answered; rows that another one answered have no prediction here."""
+        manifest = self.manifest
+        names = [f"probability_{label}" for label in manifest.classes] if manifest.task == "multiclass" else \
+            ["probability" if manifest.task == "binary" else "prediction"]
+        sent = [name for name in rows.column_names if name not in {"prediction", "probability", *names} and not name.startswith(LOGGED)]
+        moments = pc.subtract(rows[AT], pa.scalar(self.end - datetime.combine(self.end.date(), time()), pa.duration("us")))
+        rows = rows.set_column(rows.column_names.index(AT), AT, moments)
+        for version in pc.unique(rows["nightgate_version"]).to_pylist():
+            part = rows.filter(pc.equal(rows["nightgate_version"], version))
+            batch = part.select([*sent, AT]).combine_chunks().to_batches()[0]
+            for name in manifest.raw.keys() - {*sent}:  # of which no row of this part has a value
+                batch = batch.append_column(name, pa.nulls(len(batch)))
+            made = None
+            if version == manifest.version:
+                made = np.column_stack([part[name].to_numpy() for name in names]).astype(np.float64)
+            yield batch, made[:, 0] if made is not None and len(names) == 1 else made
+
+
+def _true(condition: pa.ChunkedArray) -> int:
+    return int(pc.sum(condition).as_py() or 0)
+
+
+def _hashes(rows: pa.Table) -> NDArray[np.uint64]:
+    """Return of each row a hash of its request and of its place in it."""
+    from pandas.util import hash_pandas_object
+
+    return np.asarray(hash_pandas_object(rows.select(["nightgate_request", "nightgate_row"]).to_pandas(), index=False), dtype=np.uint64)
+
+
+def _first(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which keys come for the first time; `known` ascends."""
+    new = np.zeros(len(keys), dtype=bool)
+    new[np.unique(keys, return_index=True)[1]] = True
+    if len(known):
+        new &= known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] != keys
+    return new
 
 
 def _labelled(rows: "pd.DataFrame", labels: "pd.DataFrame", definition: Definition, end: datetime
@@ -174,32 +244,36 @@ def _labelled(rows: "pd.DataFrame", labels: "pd.DataFrame", definition: Definiti
     return rows.merge(joined.rows[[*keys, definition.target]], on=keys, how="left"), joined.odd
 
 
-def _of_answers(rows: "pd.DataFrame", manifest: Manifest, odd: Sequence[str]) -> Observed:
-    """Return logged rows as they were sent, with what this version answered; rows that another one answered have no prediction here."""
-    names = [f"probability_{label}" for label in manifest.classes] if manifest.task == "multiclass" else \
-        ["probability" if manifest.task == "binary" else "prediction"]
-    answered = {"prediction", "probability", *names}
-    sent = [name for name in rows.columns if name not in answered and (not name.startswith(LOGGED) or name == AT)]
-
-    def blocks() -> Iterator[tuple[pa.RecordBatch, NDArray[np.float64] | None]]:
-        if rows.empty:
-            return
-        for version, part in rows.groupby("nightgate_version"):
-            made = part[names].to_numpy(dtype=np.float64) if version == manifest.version else None
-            yield batch_of(part[sent]), made[:, 0] if made is not None and len(names) == 1 else made
-
-    return Observed(blocks, AT, "the prediction log", tuple(odd))
-
-
 def batch_of(frame: "pd.DataFrame") -> pa.RecordBatch:
     """Return a frame with rows as one batch: pandas may hold texts in several pieces, of which Arrow makes no batch."""
     return pa.Table.from_pandas(frame, preserve_index=False).combine_chunks().to_batches()[0]
 
 
-def with_predictions_of(seen: Observed, classes: Sequence[str]) -> Source:
-    """Return what was seen as a table whose last column are the predictions."""
+class Kept:
+    """What is kept of rows beside their profile: the columns that a label is found by, itself, and the predictions."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.names = frozenset({*_keys(definition), AT, definition.target})
+        self.columns: list[pa.Table] = []
+        self.made: list[NDArray[np.bool_]] = []
+        self.predictions: list[NDArray[np.float64]] = []
+
+    def add(self, batch: pa.RecordBatch, predictions: NDArray[np.float64] | None) -> None:
+        self.columns.append(pa.Table.from_batches([batch.select([name for name in batch.schema.names if name in self.names])]))
+        self.made.append(np.full(len(batch), predictions is not None))
+        if predictions is not None:
+            self.predictions.append(predictions)
+
+    def rows(self) -> "pd.DataFrame":
+        frame: pd.DataFrame = predictionlog.together(self.columns).to_pandas()
+        return frame
+
+
+def with_predictions_of(seen: Observed, classes: Sequence[str], kept: Kept) -> Source:
+    """Return what was seen as a table whose last column are the predictions; what labels need is kept as it is read."""
     def batches() -> Iterator[pa.RecordBatch]:
         for batch, predictions in seen.blocks():
+            kept.add(batch, predictions)
             if predictions is None:
                 yield batch
             else:

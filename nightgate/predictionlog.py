@@ -10,7 +10,7 @@ Columns of the Parquet files: `nightgate_at` (UTC), `nightgate_request`, `nightg
 own names and types, masked ones as tokens; `prediction`, and `probability` or `probability_<class>`.
 
 Beside answers stand counts, `nightgate_count`, of what is no answer: role `refused`, requests of one minute that were answered with
-`nightgate_status` instead, and role `torn`, lines that were left out.
+`nightgate_status` instead, role `torn`, lines that were left out, and, while it is read, `unreadable`, files that are none.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nightgate.settings import Settings
 
@@ -33,10 +33,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDER = "predictionlog"
-NO_ANSWERS = ("refused", "torn")
+NO_ANSWERS = ("refused", "torn", "unreadable")
 OF_OTHERS = ("nightgate_at", "nightgate_role", "nightgate_status", "nightgate_count")
 LARGEST = 64 * 2**20
 """Bytes of a segment, after which the next is begun."""
+
+BEGUN = "%Y%m%dT%H%M%S"
+"""How the name of a segment tells when it was begun, in UTC."""
+
+READ, ROWS = 4 * 2**20, 65_536
+"""Bytes of a segment, and rows of a file, that are read at once."""
 
 
 class Segment:
@@ -75,7 +81,7 @@ class Segment:
     def _begin(self) -> None:
         self.close()
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:12]}.jsonl"
+        path = self.folder / f"{time.strftime(BEGUN, time.gmtime())}-{uuid.uuid4().hex[:12]}.jsonl"
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
         fcntl.flock(self.descriptor, fcntl.LOCK_EX)
         if not os.fstat(self.descriptor).st_nlink:  # compacted away before it was held
@@ -116,7 +122,7 @@ def compact(settings: Settings, model: str) -> Compacted:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.fstat(file.fileno()).st_nlink:
                 continue
-            days, broken = _tables(file)
+            days, broken = _tables(file, {}, began=_began(path.stem))
             for day, table in days.items():
                 buffer = io.BytesIO()
                 pq.write_table(table, buffer)
@@ -152,17 +158,42 @@ def predictions(settings: Settings, model: str, *, start: datetime, end: datetim
 
 def read(settings: Settings, model: str, *, start: datetime, end: datetime) -> Logged:
     """Return what stands in the log of `[start, end)` (UTC)."""
-    import pyarrow as pa
+    parts = [*scan(settings, model, start=start, end=end)]
+    return Logged(together([each.answers for each in parts]), together([each.others for each in parts]))
+
+
+def scan(settings: Settings, model: str, *, start: datetime, end: datetime) -> Iterator[Logged]:
+    """Yield what stands in the log of `[start, end)` (UTC) part by part, of which one at a time is in memory."""
     import pyarrow.compute as pc
 
     naive = [moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment for moment in (start, end)]
-    tables = [*_parquet(settings, model, naive[0].date(), naive[1].date()), *_open(settings, model)]
+    for table in _parts(settings, model, naive[0].date(), naive[1].date()):
+        at = table["nightgate_at"]
+        inside = table.filter(pc.and_(pc.greater_equal(at, naive[0]), pc.less(at, naive[1])))
+        if inside.num_rows:
+            yield _split(inside)
+
+
+def together(tables: "Sequence[pa.Table]") -> "pa.Table":
+    """Return parts of the log as one table; a column that has changed its type between versions becomes one of texts."""
+    import pyarrow as pa
+
     if not tables:
-        nothing = pa.table({"nightgate_at": pa.array([], pa.timestamp("us"))})
-        return Logged(nothing, nothing)
-    whole = pa.concat_tables(tables, promote_options="permissive")
-    at = whole["nightgate_at"]
-    whole = whole.filter(pc.and_(pc.greater_equal(at, naive[0]), pc.less(at, naive[1])))
+        return pa.table({"nightgate_at": pa.array([], pa.timestamp("us"))})
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        kinds: dict[str, set[pa.DataType]] = {}
+        for field in (field for table in tables for field in table.schema):
+            kinds.setdefault(field.name, set()).add(field.type)
+        return pa.concat_tables([table.cast(pa.schema([field if len(kinds[field.name]) == 1 else pa.field(field.name, pa.string())
+                                                       for field in table.schema])) for table in tables], promote_options="permissive")
+
+
+def _split(whole: "pa.Table") -> Logged:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     others = whole.filter(pc.is_in(whole["nightgate_role"], pa.array(NO_ANSWERS)))
     return Logged(_answers(whole), others.select([name for name in OF_OTHERS if name in whole.column_names]))
 
@@ -175,31 +206,50 @@ def _answers(whole: "pa.Table") -> "pa.Table":
     return kept.drop_columns([name for name in ("nightgate_status", "nightgate_count") if name in kept.column_names])
 
 
-def _parquet(settings: Settings, model: str, first: date, last: date) -> "Iterator[pa.Table]":
+def _parts(settings: Settings, model: str, first: date, last: date) -> "Iterator[pa.Table]":
+    """Yield the log's files, then its segments. These are opened before: one that is compacted meanwhile is read once all the same."""
+    with contextlib.ExitStack() as held:
+        segments: dict[str, BinaryIO] = {}
+        for path in segments_of(settings, model):
+            with contextlib.suppress(FileNotFoundError):  # compacted meanwhile
+                segments[path.stem] = held.enter_context(path.open("rb"))
+        for day in settings.store.names(f"{FOLDER}/{model}"):
+            if (when := _day(day)) is not None and first <= when <= last:
+                for name in settings.store.names(f"{FOLDER}/{model}/{day}"):
+                    if name.removesuffix(".parquet") not in segments:  # compacted, and killed before it was removed
+                        yield from _of_file(settings.store.read(f"{FOLDER}/{model}/{day}/{name}"), when)
+        for name, file in segments.items():
+            yield from _of_segment(file, name)
+
+
+def _day(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name.removeprefix("day="))
+    except ValueError:
+        return None
+
+
+def _of_file(content: bytes, day: date) -> "Iterator[pa.Table]":
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    here = {path.stem for path in segments_of(settings, model)}  # compacted, and killed before it was removed
-    for day in settings.store.names(f"{FOLDER}/{model}"):
-        if not day.startswith("day=") or not first <= date.fromisoformat(day.removeprefix("day=")) <= last:
-            continue
-        for name in settings.store.names(f"{FOLDER}/{model}/{day}"):
-            if name.removesuffix(".parquet") not in here:
-                yield pq.ParquetFile(io.BytesIO(settings.store.read(f"{FOLDER}/{model}/{day}/{name}"))).read()
+    try:
+        for batch in pq.ParquetFile(io.BytesIO(content)).iter_batches(ROWS):
+            yield pa.Table.from_batches([batch])
+    except (pa.ArrowException, OSError):
+        yield _table([_lost("unreadable", datetime.combine(day, datetime.min.time()), 1)], {})
 
 
-def _open(settings: Settings, model: str) -> "Iterator[pa.Table]":
-    for path in segments_of(settings, model):
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # compacted meanwhile
-            yield from _tables(file)[0].values()
-
-
-def _tables(lines: Iterable[bytes]) -> "tuple[dict[str, pa.Table], int]":
-    """Return the rows of a segment by day, and how many lines are torn."""
-    import pyarrow as pa
-
+def _of_segment(file: BinaryIO, name: str) -> "Iterator[pa.Table]":
     raw: dict[int, dict[str, str]] = {}
+    while lines := file.readlines(READ):
+        yield from _tables(lines, raw, began=_began(name))[0].values()
+
+
+def _tables(lines: Iterable[bytes], raw: dict[int, dict[str, str]], *, began: datetime) -> "tuple[dict[str, pa.Table], int]":
+    """Return the rows of a segment by day, and how many lines are torn; `raw` is what its lines said about columns."""
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    torn, day = 0, ""
+    torn, at = 0, began
     for line in lines:
         try:
             value = json.loads(line)
@@ -207,19 +257,29 @@ def _tables(lines: Iterable[bytes]) -> "tuple[dict[str, pa.Table], int]":
                 raw[value["version"]] = value["raw"]
                 continue
             rows = [_refused(value)] if "refused" in value else list(_rows(value))
-        except (ValueError, KeyError, TypeError):
+            at = rows[0]["nightgate_at"]
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
             torn += bool(line.strip())
             continue
-        day = rows[0]["nightgate_at"].date().isoformat()
-        found.setdefault((day, rows[0]["nightgate_version"]), []).extend(rows)
-    if torn and day:  # when they were written nobody knows: told with the last line that is whole
-        at = max(row["nightgate_at"] for row in next(reversed(found.values())))
-        lost = {"nightgate_at": at, "nightgate_role": "torn", "nightgate_version": 0, "nightgate_count": torn}
-        found.setdefault((day, 0), []).append(lost)
+        found.setdefault((at.date().isoformat(), rows[0]["nightgate_version"]), []).extend(rows)
+    if torn:  # when they were written nobody knows: told with the last line that is whole
+        found.setdefault((at.date().isoformat(), 0), []).append(_lost("torn", at, torn))
     days: dict[str, list[pa.Table]] = {}
     for (day, version), rows in found.items():
         days.setdefault(day, []).append(_table(rows, raw.get(version, {})))
-    return {day: pa.concat_tables(tables, promote_options="permissive") for day, tables in days.items()}, torn
+    return {day: together(tables) for day, tables in days.items()}, torn
+
+
+def _began(name: str) -> datetime:
+    """Return when a segment was begun, as its name tells."""
+    try:
+        return datetime.strptime(name.partition("-")[0], BEGUN)
+    except ValueError:
+        return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _lost(role: str, at: datetime, count: int) -> dict[str, Any]:
+    return {"nightgate_at": at, "nightgate_role": role, "nightgate_version": 0, "nightgate_count": count}
 
 
 def _refused(value: Mapping[str, Any]) -> dict[str, Any]:

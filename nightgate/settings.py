@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from nightgate.addresses import expanded, shown
@@ -61,6 +62,10 @@ class Settings:
         return (self.contracts or self.root / "data_contracts") / model
 
 
+DEPLOYED = "NIGHTGATE_DEPLOYED"
+"""The version that wrote a deployment, as a pool's workers are told it."""
+
+
 def project_root() -> Path:
     """Return the nearest folder upwards that holds pyproject.toml and models/; raise UsageError when there is none.
 
@@ -86,10 +91,11 @@ def importable(root: Path) -> None:
 def settings(root: Path | None = None) -> Settings:
     """Return the settings of the project, whose own code can be imported then.
 
-    Raises UsageError outside a project, DefinitionError for an unknown key in `[tool.nightgate]`, and StoreError for a store that cannot
-    be read.
+    Raises UsageError outside a project, and on a worker of another version than what was deployed; DefinitionError for an unknown key in
+    `[tool.nightgate]`, and StoreError for a store that cannot be read.
     """
     root = root or project_root()
+    _demand_deployed()
     importable(root)
     table = _table(root)
     store = _absolute(root, os.environ.get("NIGHTGATE_STORE") or table.get("store") or ".nightgate")
@@ -103,6 +109,13 @@ def settings(root: Path | None = None) -> Settings:
     dask = os.environ.get("NIGHTGATE_COMPUTE_DASK") or table.get("compute.dask")
     Store(store).demand_readable()
     return Settings(root, store, registry, Path(_absolute(root, keys)), files=files, dask=expanded(dask) if dask else None)
+
+
+def _demand_deployed() -> None:
+    wanted, here = os.environ.get(DEPLOYED), version("nightgate")
+    if wanted and wanted != here:
+        raise UsageError(f"This worker has Nightgate {here}, and what was deployed is of {wanted}.",
+                         remedy=f"Install Nightgate {wanted} where the worker runs, or call `nightgate deploy` with {here}.")
 
 
 def _table(root: Path) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -13,13 +15,15 @@ import pytest
 
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift.policy import PERFORMANCE, PREDICTION
+from nightgate.gauges import metrics
 from nightgate.monitoring import monitor
 from nightgate.observing import AT, from_log
-from nightgate.predictionlog import Segment, segments_of
+from nightgate.predictionlog import Logged, Segment, segments_of, together
 from nightgate.releases import read_manifest
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 from nightgate.watching import look
+from tests.browsers import chromium, shown_by
 from tests.projects import copied, people, project, run_plainly
 
 TODAY = date(2026, 3, 1)
@@ -46,9 +50,14 @@ def log(place: Settings, rows: int = 1_400, *, seed: int = 1, moved: float = 0.0
     return pa.Table.from_pandas(table, preserve_index=False), table[["id"]].assign(default=frame["default"])
 
 
+def parts(table: pa.Table, rows: int = 1_000_000) -> Callable[[], Iterator[Logged]]:
+    """Return a table as what the prediction log gives in parts of so many rows."""
+    return lambda: (Logged(table.slice(start, rows), together([])) for start in range(0, len(table), rows))
+
+
 def verdicts(place: Settings, table: pa.Table, labels: pd.DataFrame | None = None) -> tuple[dict[str, str], list[str]]:
     definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
-    found = monitor(place, "credit", as_of=TODAY, seen=from_log(table, definition, manifest, end=datetime(2026, 3, 1), labels=labels))
+    found = monitor(place, "credit", as_of=TODAY, seen=from_log(parts(table), definition, manifest, end=datetime(2026, 3, 1), labels=labels))
     return {each.column: each.verdict for each in found.compared.found.columns}, list(found.odd)
 
 
@@ -59,6 +68,39 @@ def test_a_week_of_requests_is_compared(place: Settings) -> None:
     assert {quiet[name] for name in ("income", "age", "city", PREDICTION)} == {"quiet"} and not odd
     assert quiet[PERFORMANCE] == "quiet"  # by the source's newest labels: these requests do not name their entity
     assert loud["income"] == loud[PREDICTION] == "alarm" and loud["age"] == "quiet"
+
+
+def test_a_week_in_parts_is_the_same_week_and_one_part_at_a_time_is_in_memory(place: Settings) -> None:
+    table, labels = log(place)
+    read: list[weakref.ref[pa.Table]] = []
+    most = 0
+
+    def few() -> Iterator[Logged]:
+        nonlocal most
+        for start in range(0, len(table), 50):
+            part = pa.Table.from_pydict(table.slice(start, 50).to_pydict(), table.schema)
+            read.append(weakref.ref(part))
+            yield Logged(part, together([]))
+            del part
+            most = max(most, sum(each() is not None for each in read))
+
+    definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
+    whole, many = (monitor(place, "credit", as_of=TODAY, seen=from_log(each, definition, manifest, end=datetime(2026, 3, 1), labels=labels))
+                   for each in (parts(table), few))
+
+    assert many.compared.found == whole.compared.found and many.performance == whole.performance and many.requests == whole.requests
+    assert len(read) == 28 and most <= 2
+
+
+def test_a_request_logged_twice_is_told_wherever_the_second_line_stands(place: Settings) -> None:
+    table = log(place)[0]
+    manifest = read_manifest(place.store, "credit", 1)
+    definition = load_definition(definition_path(place.models, "credit"))
+    seen = from_log(parts(pa.concat_tables([table, table.slice(3, 5)]), 100), definition, manifest, end=datetime(2026, 3, 1))
+
+    rows = sum(len(batch) for batch, _ in seen.blocks())
+
+    assert rows == len(table) and list(seen.odd) == ["5 rows logged twice"] and seen.requests == {"answered": 200}
 
 
 def test_labels_that_have_come_are_joined_by_entity(place: Settings) -> None:
@@ -89,7 +131,7 @@ def test_wrong_clocks_and_lines_written_twice_are_told(place: Settings) -> None:
 def test_an_empty_night_is_undecided(place: Settings) -> None:
     definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
     for empty in (log(place)[0].slice(0, 0), pa.table({AT: pa.array([], pa.timestamp("us"))})):
-        found = look(place, "credit", as_of=TODAY, seen=from_log(empty, definition, manifest, end=datetime(2026, 3, 1)))
+        found = look(place, "credit", as_of=TODAY, seen=from_log(parts(empty), definition, manifest, end=datetime(2026, 3, 1)))
 
         assert {each["verdict"] for each in found.night.columns.values()} == {"undecided"} and found.night.success and not found.night.decided
         assert "Nothing Can Be Told" in Path(str(found.night.report)).read_text().title()
@@ -146,12 +188,42 @@ def test_where_too_few_labels_have_come_the_newest_of_the_source_tell(place: Set
 def test_volume_and_refused_requests_stand_on_the_page_night_by_night(place: Settings) -> None:
     definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
     for day, requests in ((TODAY, {"answered": 200}), (TODAY + timedelta(days=1), {"answered": 150, "422": 45, "503": 5})):
-        seen = from_log(log(place)[0], definition, manifest, end=datetime.combine(day, time()))
+        seen = from_log(parts(log(place)[0]), definition, manifest, end=datetime.combine(day, time()))
         night = look(place, "credit", as_of=day, seen=replace(seen, requests=requests)).night
 
     page = Path(str(night.report)).read_text()
     assert "45 with 422 (22.5%), 5 with 503 (2.5%)" in page and "25.0% of the last night" in page
     assert ">requests</" in page and ">refused, 4xx</" in page and ">failed, 5xx</" in page
+
+
+def test_the_last_window_stands_in_the_gauges(place: Settings) -> None:
+    definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
+    table, labels = log(place, moved=6)
+    look(place, "credit", as_of=TODAY + timedelta(days=9), seen=from_log(parts(table), definition, manifest, end=datetime(2026, 3, 1), labels=labels))
+
+    told = dict(line.rsplit(" ", 1) for line in metrics(place).splitlines() if not line.startswith("#"))
+
+    gauge = {name: float(value) for name, value in told.items() if name.startswith(("nightgate_drift", "nightgate_performance"))}
+    of = {name: gauge[f'nightgate_drift_{name}{{model="credit",column="income"}}'] for name in ("distance", "limit", "alarm")}
+    assert of["distance"] > of["limit"] > 0 and of["alarm"] == 1 and gauge['nightgate_drift_alarm{model="credit",column="age"}'] == 0
+    assert gauge['nightgate_drift_rows{model="credit"}'] == 1_400
+    assert gauge['nightgate_drift_night_timestamp_seconds{model="credit"}'] == datetime(2026, 3, 10, tzinfo=UTC).timestamp()
+    assert {kind for kind in ("promised", "estimated", "realised") if f'nightgate_performance{{model="credit",metric="auc",kind="{kind}"}}' in gauge} == {
+        "promised", "estimated", "realised"}
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_the_page_of_a_night_without_sideways_scrolling(width: int, place: Settings, tmp_path: Path) -> None:
+    browser = chromium()
+    definition, manifest = load_definition(definition_path(place.models, "credit")), read_manifest(place.store, "credit", 1)
+    for day in (TODAY + timedelta(days=7), TODAY + timedelta(days=8)):
+        seen = from_log(parts(log(place, moved=6)[0]), definition, manifest, end=datetime(2026, 3, 1))
+        night = look(place, "credit", as_of=day, seen=seen).night
+
+    wide, shown = shown_by(browser, Path(str(night.report)).read_text(), width, tmp_path)
+
+    assert wide <= max(width, 500) and shown.count("<svg") >= 4
+    assert all(each in shown for each in ("What changed most, by importance", "Performance", "Distance against its limit, night by night", "Every column"))
 
 
 def test_a_week_of_which_every_request_was_refused_is_told(place: Settings, tmp_path: Path) -> None:

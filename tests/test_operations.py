@@ -22,7 +22,7 @@ from flows.deploying import deploy, pause
 from nightgate.errors import UsageError
 from nightgate.operations import demand_server
 from nightgate.records import read_record
-from nightgate.settings import Settings
+from nightgate.settings import Settings, settings
 from tests.projects import people, project
 from tests.servers import free_port
 
@@ -58,6 +58,13 @@ def test_a_worker_runs_what_was_deployed(place: Settings, prefect_api: str) -> N
     assert code == 0 and {"retraining/loans", "monitoring/loans", "scoring/on-demand"} <= set(value["deployed"])
     assert ended is not None and ended.is_completed(), (ended, worker.stdout, worker.stderr)
     assert read_record(place.store, "loans").run_id == str(scheduled.id)
+
+
+def test_a_worker_of_another_version_than_what_was_deployed_runs_nothing(place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTGATE_DEPLOYED", "0.0.9")
+
+    with pytest.raises(UsageError, match=r"This worker has Nightgate 0\..*, and what was deployed is of 0\.0\.9"):
+        settings(place.root)
 
 
 def test_a_paused_model_stays_paused_until_it_is_resumed(place: Settings, prefect_api: str) -> None:

@@ -110,9 +110,9 @@ def merge(sketches: Iterable[Sketch]) -> Sketch:
     parts = list(sketches)
     missing = sum(each.missing for each in parts)
     numbers = [each for each in parts if isinstance(each, Numbers)]
-    if len(numbers) == len(parts):
+    texts = [each for each in parts if isinstance(each, Categories) and (each.known or not numbers)]  # all missing is of any type
+    if not texts:
         return _joined(numbers, missing)
-    texts = [each for each in parts if isinstance(each, Categories)]
     if numbers and (known := sum(each.known for each in numbers)):
         texts.append(Categories({"(a number)": known}, None, 0))
     if all(each.names is not None for each in texts):
@@ -184,7 +184,7 @@ def _binned(values: NDArray[np.float64], axis: Axis) -> Numbers:
 
 
 def _joined(parts: Sequence[Numbers], missing: int) -> Numbers:
-    if len(parts) == 1:
+    if len(parts) == 1 and parts[0].missing == missing:
         return parts[0]
     dense = np.zeros(BINS, dtype=np.int64)
     for each in parts:

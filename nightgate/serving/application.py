@@ -242,6 +242,10 @@ class Service:
             state |= self.following.state()  # who has no key is told no versions
         return 200 if state["ready"] else 503, json.dumps(state).encode(), b""
 
+    def _version(self, model: str) -> str:
+        champion = self.following.champions.get(model)
+        return "" if champion is None else str(champion.version)
+
     def _only(self) -> str:
         if len(self.following.champions) != 1:
             raise RefusedError(["several models serve; /models/NAME/invocations names one"], 404)
@@ -252,6 +256,8 @@ class Service:
         """Answer the Open Inference Protocol's routes of one model."""
         version = rest[1] if len(rest) >= 2 and rest[0] == "versions" else None
         last = list(rest[2:] if version is not None else rest)
+        if post and last == ["infer"] and (version is None or version == self._version(model)):
+            return await self._translated(model, headers, receive, protocol="inference")
         self._allowed(headers, model)
         live, _ = self._chosen(model)
         if version is not None and version != str(live.version):
@@ -262,27 +268,26 @@ class Service:
             manifest = live.manifest
             metadata = protocols.inference_metadata(model, live.version, live.raw, manifest.task, manifest.classes)
             return 200, json.dumps(metadata).encode(), b""
-        if post and last == ["infer"]:
-            return await self._translated(model, headers, receive, protocol="inference")
         raise RefusedError(["there is nothing here"], 404)
 
     async def _translated(self, model: str, headers: Mapping[bytes, bytes], receive: Receive, *, protocol: str) -> tuple[int, bytes, bytes]:
         """Answer a request in another protocol's form."""
-        begin = time.perf_counter()
-        key = self._allowed(headers, model)
-        body = await body_of(headers, receive, binary=protocol == "inference" and DESCRIBED in headers)
-        live, role = self._chosen(model)
-        named = None
+        begin, consumer, live, named = time.perf_counter(), "", None, None
         try:
+            key = self._allowed(headers, model)
+            consumer = key.consumer
+            body = await body_of(headers, receive, binary=protocol == "inference" and DESCRIBED in headers)
+            live, role = self._chosen(model)
             if protocol == "mlflow":
                 plain_rows = protocols.mlflow_rows(body)
             else:
                 plain_rows, named = protocols.inference_rows(body, live.raw, described=described(headers))
             answer = await self._answered(live, role, await asyncio.to_thread(live.door.checked, plain_rows))
             sent = json.dumps({"rows": live.door.logged(plain_rows)}).encode()
-            self._log(answer, key.consumer, sent)
+            self._log(answer, consumer, sent)
         except RefusedError as refused:
-            self.metrics.add(model, live.version, key.consumer, refused.code, 0, time.perf_counter() - begin)
+            self.metrics.add(model if live is not None else "", live.version if live is not None else 0, consumer, refused.code, 0,
+                             time.perf_counter() - begin)
             self._refuse(model, refused.code)
             raise
         answers = json.loads(f"[{answer.written}]")

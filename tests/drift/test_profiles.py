@@ -14,7 +14,7 @@ from scipy.stats import ks_2samp
 from nightgate.drift import profile
 from nightgate.drift.distances import gap
 from nightgate.drift.policy import compare
-from nightgate.drift.profile import Profile, axes_of, of_file, of_frame, scan, total
+from nightgate.drift.profile import Profile, axes_of, of_file, of_frame, of_table, scan, total
 from nightgate.drift.reference import LARGEST, Reference, learn, packed
 from nightgate.drift.sketches import LEAST, MOST, Axis, Categories, Numbers, count, merge
 from nightgate.errors import DataUnusable
@@ -151,3 +151,15 @@ def test_a_torn_file_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(DataUnusable, match=r"x\.parquet"):
         learn(of_file(tmp_path / "x.parquet"))
+
+
+def test_a_night_without_a_column_leaves_it_numbers() -> None:
+    table = pa.table({"income": [1.0, 2.0, 3.0]})
+    axes = axes_of(of_table(table))
+    night = scan(of_table(table), axes)[0]
+
+    for without in (pa.table({"age": [1]}), pa.table({"income": pa.nulls(1)})):
+        found = total([night, scan(of_table(without), axes)[0]]).columns["income"]
+
+        assert isinstance(found, Numbers) and (found.known, found.missing) == (3, 1)
+    assert count(pa.nulls(2), Axis("category")) == Categories({}, None, 2)

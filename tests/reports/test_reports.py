@@ -1,8 +1,6 @@
 """Reports: one document as page, Markdown and terminal text; a page that needs nothing but itself."""
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,6 +14,7 @@ from nightgate.reports.markdown import markdown
 from nightgate.reports.retraining import report, summary
 from nightgate.reports.terminal import show
 from nightgate.reports.writing import card
+from tests.browsers import chromium, shown_by
 from tests.projects import people, project, run_plainly
 
 WHOLE = Document("<title>", "sub & title", [
@@ -68,35 +67,9 @@ def test_a_record_comes_back_from_its_json(record: RunRecord) -> None:
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_the_report_without_sideways_scrolling(width: int, record: RunRecord, tmp_path: Path) -> None:
-    browser = _chromium()
-    measure = "<p id=w></p><script>w.textContent='wide='+document.documentElement.scrollWidth</script></main>"
-    (tmp_path / "report.html").write_text(html(report(record)).replace("</main>", measure))
+    wide, _ = shown_by(chromium(), html(report(record)), width, tmp_path)
 
-    page = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                           "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                           f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={max(width, 500)},900", "--dump-dom",
-                           _narrowed(tmp_path / "report.html", width)], capture_output=True, text=True, check=True, timeout=120).stdout
-
-    found = re.search(r"wide=(\d+)", page)
-    assert found is not None and int(found[1]) <= max(width, 500)
-
-
-def _narrowed(path: Path, width: int) -> str:
-    """Chromium's windows are at least 500 pixels wide: a narrower page is one in a narrower body."""
-    if width < 500:
-        path.write_text(path.read_text().replace("<main>", f'<main style="width:{width}px">'))
-    return path.as_uri()
-
-
-def _chromium() -> str:
-    import os
-
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail("Chromium is not installed; .ci/run installs it.")
-    if found is None:
-        pytest.skip("Chromium is not installed")
-    return found
+    assert wide <= max(width, 500)
 
 
 def test_a_run_that_stopped_early_is_told_whole(record: RunRecord) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +19,10 @@ from nightgate import predictionlog
 from nightgate.definition.loading import load_definition
 from nightgate.monitoring import monitor
 from nightgate.observing import observed
-from nightgate.predictionlog import Segment, compact, predictions, read, segments_of
+from nightgate.predictionlog import Segment, compact, predictions, read, scan, segments_of
+from nightgate.serving.access import issue
 from nightgate.settings import Settings
-from tests.projects import SMALL, people, project, run_plainly
+from tests.projects import SMALL, copied, people, project, run_plainly
 from tests.projects import settings_of as place_of
 from tests.services import Client, process, running
 
@@ -140,6 +142,70 @@ def test_two_compactions_at_once_take_each_segment_once(tmp_path: Path, monkeypa
     assert compact(place, "credit") == predictionlog.Compacted(0, (), 0, 0) and first.rows == 60
 
 
+def test_a_segment_of_torn_lines_alone_is_told_when_it_was_begun(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    folder = place.store.folder("predictionlog") / "credit"
+    folder.mkdir(parents=True)
+    (folder / "20261124T120000-aaaa.jsonl").write_bytes(b'{"version": 1, "raw": {}}\n{"at": 17641, "requ')
+    day = {"start": datetime(2026, 11, 24, tzinfo=UTC), "end": datetime(2026, 11, 25, tzinfo=UTC)}
+
+    before = read(place, "credit", **day).count("torn")
+    compact(place, "credit")
+
+    assert before == read(place, "credit", **day).count("torn") == {0: 1}
+
+
+@pytest.mark.parametrize("wrong", [b"5", b'"text"', b"[]", b"null", b'{"at": 1e300, "sent": {}, "answers": [{}]}', b'{"sent": {"rows": []}, "answers": []}',
+                                   b'{"at": 1, "request": "x", "version": 1, "consumer": "", "role": "champion", "sent": {"age": 1}, "answers": [5]}', b"\xff"])
+def test_a_line_of_something_else_is_torn(wrong: bytes, tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    segment = written(place)
+    segment.close()
+    (path,) = segments_of(place, "credit")
+    path.write_bytes(path.read_bytes() + wrong + b"\n")
+
+    assert (compact(place, "credit").torn, len(predictions(place, "credit", **WHENEVER))) == (1, 20)
+
+
+def test_a_column_that_changes_its_type_between_versions_is_read_as_texts(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    segment = Segment(place.store.folder("predictionlog") / "credit")
+    segment.append(1, RAW, line(DAY, "r1"))
+    segment.append(2, {**RAW, "age": "text"}, [line(DAY, "r2", 2)[0].replace(b'"age": 33', b'"age": "33"'), b"\n"])
+    segment.close()
+
+    before = predictions(place, "credit", **WHENEVER)["age"].to_pylist()
+    compact(place, "credit")
+
+    assert before == predictions(place, "credit", **WHENEVER)["age"].to_pylist() == ["33"] * 4
+
+
+def test_a_file_that_is_none_is_counted_and_a_folder_that_is_no_day_left_alone(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    written(place).close()
+    compact(place, "credit")
+    for key in ("day=2026-11-25/torn.parquet", "day=never/x.parquet", "day=2026/x.parquet", "notes/x.parquet"):
+        place.store.write(f"predictionlog/credit/{key}", b"PAR1 torn")
+
+    found = read(place, "credit", **WHENEVER)
+
+    assert len(found.answers) == 20 and found.count("unreadable") == {0: 1}
+
+
+def test_a_segment_that_is_compacted_while_the_log_is_read_counts_once(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    written(place).close()
+    other = Segment(place.store.folder("predictionlog") / "credit")
+    other.append(1, RAW, line(DAY, "other"))
+    other.close()
+
+    reading = scan(place, "credit", **WHENEVER)
+    rows = len(next(reading).answers)
+    compact(place, "credit")
+
+    assert rows + sum(len(each.answers) for each in reading) == 22
+
+
 def test_full_segments_are_followed_by_the_next(tmp_path: Path) -> None:
     segment = Segment(tmp_path, largest=500)
     for number in range(10):
@@ -177,6 +243,19 @@ def test_what_is_refused_stands_in_the_log_without_what_was_sent(place: Settings
     assert read(place, "credit", start=begin, end=datetime.now(UTC)).count("refused") == {422: 7} and seen.requests["422"] == 7
     assert "7 requests refused with 422" in seen.odd
     assert not any(b"Geheim" in path.read_bytes() for path in segments_of(place, "credit"))
+
+
+@pytest.mark.parametrize("path", ["/models/credit/predict", "/models/credit/invocations", "/v2/models/credit/infer", "/v2/models/credit/versions/1/infer"])
+def test_who_has_no_key_or_one_for_something_else_is_refused_in_every_form(path: str, place: Settings, tmp_path: Path) -> None:
+    other = copied(place.root, tmp_path / "copy")
+    shutil.rmtree(other.store.folder("predictionlog"), ignore_errors=True)
+    _, scope = issue(other.access, "other", ("other",))
+    begin = datetime.now(UTC) - timedelta(minutes=1)
+
+    with running(other) as (client, _):
+        codes = [client.post(ROW, path)[0], client.post(ROW, path, authorization=f"Bearer {scope}")[0]]
+
+    assert codes == [401, 403] and read(other, "credit", start=begin, end=datetime.now(UTC)).count("refused") == {401: 1, 403: 1}
 
 
 def test_nothing_acknowledged_is_lost_when_the_service_is_killed(place: Settings) -> None:
