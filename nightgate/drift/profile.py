@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nightgate.ahead import ahead
 from nightgate.drift.sketches import Axis, Categories, Numbers, Sketch, axis_of, count, merge
 from nightgate.errors import DataUnusable
 
@@ -157,7 +158,7 @@ def stretch_numbers(batch: pa.RecordBatch, time: str, every: Every) -> NDArray[n
 def _batches(path: Path, texts: Sequence[str], groups: Sequence[int] | None) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path, pre_buffer=False, read_dictionary=list(texts)) as file:
-            yield from file.iter_batches(BATCH, row_groups=groups)
+            yield from ahead(file.iter_batches(BATCH, row_groups=groups))
     except (ValueError, OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
 

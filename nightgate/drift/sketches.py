@@ -163,9 +163,18 @@ def _numbers(array: pa.Array) -> NDArray[np.float64] | None:
             array = pc.cast(array, pa.float64())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return None
-    if pa.types.is_decimal(array.type):
-        array = pc.cast(array, pa.float64(), safe=False)
-    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+    array = pc.cast(array, pa.float64(), safe=False)
+    values = _plain(array)
+    if not array.null_count:
+        return values
+    known = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little")[array.offset:array.offset + len(array)]
+    return np.where(known, values, np.nan)
+
+
+def _plain(array: pa.Array) -> NDArray[Any]:
+    """Return an array's numbers as they lie in memory, anything where missing. By `to_numpy` pyarrow would load pandas."""
+    kind = array.type.to_pandas_dtype()
+    return np.frombuffer(array.buffers()[1], kind)[array.offset:array.offset + len(array)] if len(array) else np.zeros(0, kind)
 
 
 def _binned(values: NDArray[np.float64], axis: Axis) -> Numbers:
@@ -196,10 +205,10 @@ def _joined(parts: Sequence[Numbers], missing: int) -> Numbers:
 def _named(array: pa.Array) -> Categories:
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     values = encoded.dictionary.to_pylist()
-    counts = np.bincount(pc.fill_null(encoded.indices, len(values)).to_numpy(zero_copy_only=False), minlength=len(values) + 1)
+    counts = np.bincount(_plain(encoded.indices.drop_null()), minlength=len(values))
     names: dict[str, int] = {}
-    missing = int(counts[-1])
-    for value, rows in zip(values, counts[:-1].tolist(), strict=True):
+    missing = encoded.indices.null_count
+    for value, rows in zip(values, counts.tolist(), strict=True):
         if value is None or value != value:
             missing += rows
         elif rows:

@@ -11,7 +11,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from joblib import Parallel, cpu_count, delayed
 
+from nightgate.ahead import ahead
 from nightgate.contracts.forms import RowRule, Shape
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.rules import rule
@@ -229,7 +229,7 @@ def _written(tables: Iterator[pa.Table], path: Path, **how: Any) -> int:
     """Write tables of one schema into a Parquet file, which appears when it is whole; return their rows."""
     writer, rows, partial = None, 0, path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        for table in _ahead(tables):
+        for table in ahead(tables):
             writer = writer or pq.ParquetWriter(partial, table.schema, use_dictionary=_repeating(table.schema), **how)
             writer.write_table(table.cast(writer.schema), row_group_size=GROUP)
             rows += table.num_rows
@@ -242,15 +242,6 @@ def _written(tables: Iterator[pa.Table], path: Path, **how: Any) -> int:
         partial.unlink(missing_ok=True)
         pa.default_memory_pool().release_unused()  # the gate that comes next needs memory of its own
     return rows
-
-
-def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Yield tables, making the next one meanwhile."""
-    with ThreadPoolExecutor(1) as maker:
-        coming = maker.submit(next, tables, None)
-        while (table := coming.result()) is not None:
-            coming = maker.submit(next, tables, None)
-            yield table
 
 
 def _repeating(schema: pa.Schema) -> list[str]:
