@@ -1,9 +1,9 @@
 """The prediction log: every answered request, first as a line of a segment, later as Parquet by day.
 
 A service appends one line a request with one `writev` before it answers, so that a kill loses nothing that was acknowledged.
-Each process has segments of its own, `predictionlog/<model>/<name>.jsonl`, which it holds locked; one that is full is followed
-by the next. `compact` turns segments that nobody holds into `predictionlog/<model>/day=<date>/<name>.parquet` of the store and
-removes them: killed in between, it does the same again. A last line that is torn is left out and counted.
+Each process has segments of its own (`nightgate.segments`), `predictionlog/<model>/<name>.jsonl`. `compact` turns those that nobody
+holds into `predictionlog/<model>/day=<date>/<name>.parquet` of the store and removes them: killed in between, it does the same again.
+A last line that is torn is left out and counted.
 
 Columns of the Parquet files: `nightgate_at` (UTC), `nightgate_request`, `nightgate_row` (its place in the request),
 `nightgate_version`, `nightgate_consumer`, `nightgate_role` (champion, canary or shadow); the row as it was sent, by the columns'
@@ -18,8 +18,6 @@ import fcntl
 import io
 import json
 import os
-import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,73 +25,16 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from nightgate.segments import BEGUN, FOLDER
 from nightgate.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FOLDER = "predictionlog"
 NO_ANSWERS = ("refused", "torn", "unreadable")
 OF_OTHERS = ("nightgate_at", "nightgate_role", "nightgate_status", "nightgate_count")
-LARGEST = 64 * 2**20
-"""Bytes of a segment, after which the next is begun."""
-
-BEGUN = "%Y%m%dT%H%M%S"
-"""How the name of a segment tells when it was begun, in UTC."""
-
 READ, ROWS = 4 * 2**20, 65_536
 """Bytes of a segment, and rows of a file, that are read at once."""
-
-
-class Segment:
-    """The segment that one process appends to."""
-
-    def __init__(self, folder: Path, *, largest: int = LARGEST) -> None:
-        self.folder, self.largest = folder, largest
-        self.descriptor, self.size, self.torn = -1, 0, False
-        self.headers: set[int] = set()
-
-    def refuse(self, minute: int, status: int, count: int) -> None:
-        """Append how many requests of a minute were answered with a status that is no answer. Raises OSError."""
-        if self.descriptor < 0 or self.size >= self.largest:
-            self._begin()
-        self._write([json.dumps({"at": minute * 60, "status": status, "refused": count}).encode(), b"\n"])
-
-    def append(self, version: int, raw: Mapping[str, str], parts: Sequence[bytes]) -> None:
-        """Append one line, whole or not at all; the first of a version says which columns its rows have. Raises OSError."""
-        if self.descriptor < 0 or self.size >= self.largest:
-            self._begin()
-        if version not in self.headers:
-            self._write([json.dumps({"version": version, "raw": dict(raw)}).encode(), b"\n"])
-            self.headers.add(version)
-        self._write(parts)
-
-    def _write(self, parts: Sequence[bytes]) -> None:
-        if self.torn:
-            parts = [b"\n", *parts]
-        wanted = sum(map(len, parts))
-        self.torn = True
-        if os.writev(self.descriptor, parts) != wanted:
-            raise OSError(28, "No space left on device")
-        self.torn = False
-        self.size += wanted
-
-    def _begin(self) -> None:
-        self.close()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{time.strftime(BEGUN, time.gmtime())}-{uuid.uuid4().hex[:12]}.jsonl"
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
-        fcntl.flock(self.descriptor, fcntl.LOCK_EX)
-        if not os.fstat(self.descriptor).st_nlink:  # compacted away before it was held
-            self._begin()
-            return
-        self.size, self.torn = 0, False
-        self.headers.clear()
-
-    def close(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
 
 
 @dataclass(frozen=True)

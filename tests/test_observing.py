@@ -18,9 +18,10 @@ from nightgate.drift.policy import PERFORMANCE, PREDICTION
 from nightgate.gauges import metrics
 from nightgate.monitoring import monitor
 from nightgate.observing import AT, from_log
-from nightgate.predictionlog import Logged, Segment, segments_of, together
+from nightgate.predictionlog import Logged, segments_of, together
 from nightgate.releases import read_manifest
 from nightgate.scoring.scorer import load_scorer
+from nightgate.segments import Segment
 from nightgate.settings import Settings
 from nightgate.watching import look
 from tests.browsers import chromium, shown_by

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from nightgate.errors import NightgateError
-from nightgate.predictionlog import FOLDER, Segment
+from nightgate.segments import FOLDER, Segment
 from nightgate.serving import protocols
 from nightgate.serving.access import ADMIN, Access, Key
 from nightgate.serving.description import PAGE, openapi

@@ -19,7 +19,8 @@ from nightgate import predictionlog
 from nightgate.definition.loading import load_definition
 from nightgate.monitoring import monitor
 from nightgate.observing import observed
-from nightgate.predictionlog import Segment, compact, predictions, read, scan, segments_of
+from nightgate.predictionlog import compact, predictions, read, scan, segments_of
+from nightgate.segments import Segment
 from nightgate.serving.access import issue
 from nightgate.settings import Settings
 from tests.projects import SMALL, copied, people, project, run_plainly
