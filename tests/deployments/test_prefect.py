@@ -47,7 +47,7 @@ def test_deployed_by_prefects_own_tool_a_model_is_retrained_when_github_asks(tmp
 
     assert deployed.returncode == 0, told
     assert found.keys() == {"retraining/breast_cancer", "monitoring/breast_cancer", "compaction/breast_cancer", "retraining/on-demand",
-                            "monitoring/on-demand", "scoring/on-demand", "approval/on-demand"}
+                            "monitoring/on-demand", "scoring/on-demand", "approval/on-demand", "all-models/on-demand"}
     assert all(str(ROOT) not in str(each.pull_steps) and str(project) not in str(each.pull_steps) for each in found.values())
     assert (asked.returncode, answer.split()[0]) == (0, "promoted"), (answer, said)
     assert read_record(Store(str(project / ".nightgate")), "breast_cancer").trigger == "a test"

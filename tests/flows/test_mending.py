@@ -158,7 +158,7 @@ def test_what_was_changed_by_hand_stays_and_is_told(place: Settings) -> None:
     told = {each.name: each for each in deployed(place, os.environ["PREFECT_API_URL"])}
     assert written.kept == [] and again.deployed == [] and again.kept == ["retraining/mended"]
     assert isinstance(now, CronSchedule) and now.cron == "5 5 * * *"
-    assert len(told) == 6 and [name for name, each in told.items() if each.by_hand] == ["retraining/mended"]
+    assert len(told) == 7 and [name for name, each in told.items() if each.by_hand] == ["retraining/mended"]
 
 
 def test_status_tells_what_is_paused_and_what_was_changed_by_hand(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,7 +208,7 @@ def test_a_project_that_was_moved_keeps_its_nights_with_what_was_changed_by_hand
         automations = client.read_automations()
 
     assert again.ids == before.ids and again.kept == ["monitoring/mended"]
-    assert len([*deployed(moved, os.environ["PREFECT_API_URL"])]) == 6
+    assert len([*deployed(moved, os.environ["PREFECT_API_URL"])]) == 7
     assert [each.name for each in automations if str(place.root) in each.name] == []
 
 

@@ -54,7 +54,7 @@ def test_up_schedules_every_night_runs_on_demand_and_ends_cleanly(tmp_path: Path
     api = f"http://127.0.0.1:{port}/api"
     with subprocess.Popen([*command, str(port)], cwd=place.root, env=environment, text=True, stdout=subprocess.PIPE) as up:
         try:
-            until(up, lambda: len(ask("POST", "/deployments/filter", {}, api=api)) >= 5)
+            until(up, lambda: len(ask("POST", "/deployments/filter", {}, api=api)) >= 7)
             deployments = {each["name"]: each for each in ask("POST", "/deployments/filter", {}, api=api) if each["entrypoint"].endswith(".retraining")}
             scheduled = until(up, lambda: ask("POST", "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}, api=api))
             second = subprocess.run([*command, str(port + 1), "--json"], cwd=place.root, env=environment, capture_output=True, text=True,
