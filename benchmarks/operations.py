@@ -59,12 +59,15 @@ class Server:
 
 @contextlib.contextmanager
 def server() -> Iterator[Server]:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     from tests.servers import free_port
 
     with tempfile.TemporaryDirectory(prefix="nightgate-operations-") as folder:
         made = Server(Path(folder), free_port())
         try:
-            yield made
+            with temporary_settings({PREFECT_API_URL: made.api}):  # this process has read those of the server before
+                yield made
         finally:
             made.end()
 
