@@ -92,9 +92,7 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
     """Return what a model answered in the week before a date, or before this moment; what its source gives where nobody has asked it."""
     end = datetime.now(UTC) if as_of is None else datetime.combine(as_of, time(), ZoneInfo(definition.schedule.timezone))
     until = end + AHEAD if as_of is None else end
-    def parts() -> Iterator[Logged]:
-        return predictionlog.scan(settings, definition.name, start=end - timedelta(days=WEEK), end=until)
-
+    parts = partial(predictionlog.scan, settings, definition.name, start=end - timedelta(days=WEEK), end=until)
     naive, nobody = end.astimezone(UTC).replace(tzinfo=None), []
     for part in parts():
         if part.answers.num_rows:

@@ -26,14 +26,12 @@ class Segment:
 
     def refuse(self, minute: int, status: int, count: int) -> None:
         """Append how many requests of a minute were answered with a status that is no answer. Raises OSError."""
-        if self.descriptor < 0 or self.size >= self.largest:
-            self._begin()
+        self._demand_room()
         self._write([json.dumps({"at": minute * 60, "status": status, "refused": count}).encode(), b"\n"])
 
     def append(self, version: int, raw: Mapping[str, str], parts: Sequence[bytes]) -> None:
         """Append one line, whole or not at all; the first of a version says which columns its rows have. Raises OSError."""
-        if self.descriptor < 0 or self.size >= self.largest:
-            self._begin()
+        self._demand_room()
         if version not in self.headers:
             self._write([json.dumps({"version": version, "raw": dict(raw)}).encode(), b"\n"])
             self.headers.add(version)
@@ -48,6 +46,10 @@ class Segment:
             raise OSError(28, "No space left on device")
         self.torn = False
         self.size += wanted
+
+    def _demand_room(self) -> None:
+        if self.descriptor < 0 or self.size >= self.largest:
+            self._begin()
 
     def _begin(self) -> None:
         self.close()

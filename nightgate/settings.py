@@ -18,6 +18,8 @@ from nightgate.store import Store
 MARK = "pyproject.toml"
 REGISTRIES = ("sqlite:///", "postgresql://", "postgresql+")
 KNOWN = ("store", "registry", "keys", "signing_key", "public_key", "access", "compute.dask")
+DEPLOYED = "NIGHTGATE_DEPLOYED"
+"""The version that wrote a deployment, as a pool's workers are told it."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,6 @@ class Settings:
 
     def contracts_of(self, model: str) -> Path:
         return (self.contracts or self.root / "data_contracts") / model
-
-
-DEPLOYED = "NIGHTGATE_DEPLOYED"
-"""The version that wrote a deployment, as a pool's workers are told it."""
 
 
 def project_root() -> Path:
@@ -112,8 +110,7 @@ def settings(root: Path | None = None) -> Settings:
 
 
 def _demand_deployed() -> None:
-    wanted, here = os.environ.get(DEPLOYED), version("nightgate")
-    if wanted and wanted != here:
+    if (wanted := os.environ.get(DEPLOYED)) and wanted != (here := version("nightgate")):
         raise UsageError(f"This worker has Nightgate {here}, and what was deployed is of {wanted}.",
                          remedy=f"Install Nightgate {wanted} where the worker runs, or call `nightgate deploy` with {here}.")
 

@@ -15,3 +15,8 @@ FILLED: Mapping[str, Mapping[str, Any]] = {
     TO_BE_DECIDED: {"column": "verdict", "value_set": ["undecided"]},
     TO_BE_INSIGNIFICANT: {"column": "verdict", "value_set": ["watch"]}}
 """The arguments of `expect_column_values_to_not_be_in_set` that each stands for: the policy has judged, the gate reads its verdict."""
+
+
+def filled(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an expectation's arguments with those that its kind stands for."""
+    return {**FILLED.get(kind, {}), **arguments}

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightgate.contracts.drifting import FILLED
+from nightgate.contracts.drifting import filled
 from nightgate.contracts.great import great_expectations
 from nightgate.contracts.suites import number_of
 
@@ -59,7 +59,8 @@ def build(gates: Sequence[Checked], folder: Path) -> Path:
         "class_name": "SiteBuilder", "show_how_to_buttons": False, "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}})
     for name, checked in {_name(each): each for each in gates}.items():  # the last run's version
-        written = [{"type": _type(each), "kwargs": _arguments(each), "meta": each.get("meta")} for each in checked.suite["expectations"]]
+        written = [{"type": _type(each), "kwargs": filled(_type(each), each["kwargs"]), "meta": each.get("meta")}
+                   for each in checked.suite["expectations"]]
         context.suites.add(ExpectationSuite(name=name, expectations=written))
     for checked in gates:
         key = ValidationResultIdentifier(ExpectationSuiteIdentifier(_name(checked)), _run(checked), checked.name.replace(" ", "-"))
@@ -78,17 +79,13 @@ def _one(expectation: Mapping[str, Any], found: Mapping[str, Any]) -> Any:
     return ExpectationValidationResult(
         success=bool(found["success"]), result={} if found["error"] else told,
         meta={"nightgate": {"sentence": found["sentence"], "found": found["found"]}},
-        expectation_config=ExpectationConfiguration(type=_type(expectation), kwargs=_arguments(expectation)),
+        expectation_config=ExpectationConfiguration(type=_type(expectation), kwargs=filled(_type(expectation), expectation["kwargs"])),
         exception_info={"raised_exception": bool(found["error"]), "exception_traceback": None,
                         "exception_message": found["found"] if found["error"] else None})
 
 
 def _type(expectation: Mapping[str, Any]) -> str:
     return str(expectation.get("type") or expectation["expectation_type"])
-
-
-def _arguments(expectation: Mapping[str, Any]) -> dict[str, Any]:
-    return {**FILLED.get(_type(expectation), {}), **expectation["kwargs"]}
 
 
 def _name(checked: Checked) -> str:

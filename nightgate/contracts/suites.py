@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nightgate.contracts.conditions import Condition, parse_condition
-from nightgate.contracts.drifting import FILLED
+from nightgate.contracts.drifting import filled
 from nightgate.contracts.mistakes import (
     WITHOUT_EFFECT,
     exact,
@@ -142,7 +142,7 @@ def number_of(place: str) -> int:
 
 
 def _check(each: Mapping[str, Any], place: str) -> Check:
-    written = {**FILLED.get(type_of(each), {}), **each["kwargs"]}
+    written = filled(type_of(each), each["kwargs"])
     arguments = {key: value for key, value in written.items() if value is not None and key not in WITHOUT_EFFECT}
     text = arguments.pop("row_condition", None)
     condition = None if text is None else parse_condition(text)

@@ -97,12 +97,11 @@ class Quick:
         first, last, leaf = self._leaves(whole)
         value = whole["value"]
         leaves = int(leaf.max()) + 1
-        self.value = np.zeros((self.trees, leaves, *value.shape[1:]))
+        self.offset = np.arange(self.trees) * leaves
+        self.flat = np.zeros((self.trees * leaves, *value.shape[1:]))
         tree_of = np.searchsorted(whole["starts"], np.arange(len(leaf)), side="right") - 1
         ends = np.flatnonzero(whole["feature"] < 0)
-        self.value[tree_of[ends], leaf[ends]] = value[ends]
-        self.flat = self.value.reshape(self.trees * leaves, *value.shape[1:])
-        self.offset = np.arange(self.trees) * leaves
+        self.flat[self.offset[tree_of[ends]] + leaf[ends]] = value[ends]
         made = {place: self._table(place, whole, part["sets"], first, last, tree_of) for place in sorted(self.used)}
         self.table = np.concatenate([table for _, table, _ in made.values()])
         starts = np.cumsum([0, *(len(table) for _, table, _ in made.values())]).tolist()
@@ -172,7 +171,7 @@ class Quick:
                 at = np.searchsorted(found.bounds, column) + found.first
             at[gone] = found.missing
             stay &= self.table[at]
-        said = self.flat[np.bitwise_count((stay ^ (stay - self.bit)) >> self.bit) + self.offset]
+        said = self.flat[np.bitwise_count(stay ^ (stay - self.bit)) + self.before]
         sums = [np.full(rows, value) for value in self.base]
         for tree in range(self.trees):
             for output, total in enumerate(sums):

@@ -131,9 +131,7 @@ class Service:
             code, content = 200, f'{live.head}{answer.request}","predictions":[{answer.written}]}}'.encode()
         except RefusedError as refused:
             code, content = refused.code, refusal(refused.mistakes)
-            self._refuse(model, code)
-        self.metrics.add(model if live is not None else "", live.version if live is not None else 0, consumer, code, rows,
-                         time.perf_counter() - begin)
+        self._count(model, live, consumer, code, rows, begin)
         await send_answer(send, code, content)
         if code == 200 and live is not None and (shadow := self.following.shadow(model)) is not None:
             self._shadow(shadow, consumer, answer, sent)
@@ -180,9 +178,11 @@ class Service:
             self.segments[model] = Segment(self.settings.store.folder(FOLDER) / model)
         return self.segments[model]
 
-    def _refuse(self, model: str, code: int) -> None:
-        """Count a refused request of a model that serves."""
-        if model in self.following.champions:
+    def _count(self, model: str, live: Live | None, consumer: str, code: int, rows: int, begin: float) -> None:
+        """Count a request, and one that is refused for the log, too, where its model serves."""
+        self.metrics.add(model if live is not None else "", live.version if live is not None else 0, consumer, code, rows,
+                         time.perf_counter() - begin)
+        if code != 200 and model in self.following.champions:
             minute = int(self.clock() // 60)
             if minute != self.minute:
                 self._tell_refused()
@@ -286,14 +286,12 @@ class Service:
             sent = json.dumps({"rows": live.door.logged(plain_rows)}).encode()
             self._log(answer, consumer, sent)
         except RefusedError as refused:
-            self.metrics.add(model if live is not None else "", live.version if live is not None else 0, consumer, refused.code, 0,
-                             time.perf_counter() - begin)
-            self._refuse(model, refused.code)
+            self._count(model, live, consumer, refused.code, 0, begin)
             raise
         answers = json.loads(f"[{answer.written}]")
         value = protocols.mlflow_answer(answers) if protocol == "mlflow" else \
             protocols.inference_answer(model, live.version, named or answer.request, answers)
-        self.metrics.add(model, live.version, key.consumer, 200, len(answer.rows), time.perf_counter() - begin)
+        self._count(model, live, consumer, 200, len(answer.rows), begin)
         if (shadow := self.following.shadow(model)) is not None:
             self._shadow(shadow, key.consumer, answer, sent)
         return 200, json.dumps(value).encode(), b""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nightgate.errors import FileMissing, UsageError
 from nightgate.serving.access import Access
@@ -18,6 +19,9 @@ from nightgate.serving.application import Service
 from nightgate.serving.following import Following
 from nightgate.serving.metrics import Metrics
 from nightgate.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 RESTARTED_AFTER = 0.5
 """Seconds: where a process cannot start at all, trying again is no work."""
@@ -83,13 +87,8 @@ def run(settings: Settings, serving: Serving, listening: socket.socket, *, told:
 @contextlib.contextmanager
 def beside(service: Service) -> Iterator[int]:
     """Let a service answer in a thread of this process; yield its port, a free one of this machine."""
-    import uvicorn
-
-    from nightgate.serving.heads import BoundedProtocol
-
     with listener(OWN_MACHINE[0], 0) as listening:
-        server = uvicorn.Server(uvicorn.Config(service, http=BoundedProtocol, log_level="warning", access_log=False, server_header=False,
-                                               ws="none"))
+        server = _server(service, Serving())
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -100,15 +99,18 @@ def beside(service: Service) -> Iterator[int]:
 
 
 def _serve(service: Service, serving: Serving, listening: socket.socket) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        _server(service, serving).run(sockets=[listening])
+
+
+def _server(service: Service, serving: Serving) -> "uvicorn.Server":
     import uvicorn
 
     from nightgate.serving.heads import BoundedProtocol
 
-    config = uvicorn.Config(service, http=BoundedProtocol, log_level="warning", access_log=False, server_header=False,
-                            date_header=False, ws="none", proxy_headers=False, ssl_certfile=serving.certificate,
-                            ssl_keyfile=serving.private_key, timeout_graceful_shutdown=10)
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(uvicorn.Config(service, http=BoundedProtocol, log_level="warning", access_log=False, server_header=False,
+                                         date_header=False, ws="none", proxy_headers=False, timeout_graceful_shutdown=10,
+                                         ssl_certfile=serving.certificate, ssl_keyfile=serving.private_key))
 
 
 def _supervise(work: Callable[[], None], workers: int) -> None:
