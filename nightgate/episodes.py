@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from nightgate import layouts
@@ -14,8 +14,9 @@ CLEAN = 3
 
 LAYOUT = 1
 
-COOL_DOWN = timedelta(days=7)
-"""Time after monitoring has asked for a retraining in which it asks for no other."""
+COOL_DOWN = (1, 2, 4, 7)
+"""Nights after monitoring has asked for a retraining in which it asks for no other: after the first, the second, … time that an alarm
+asked in vain, since the first night's data hardly hold what has changed. A new champion, and a new alarm, is given the longest."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,25 @@ def of_comparison(found: TableDrift, *, as_of: date, version: int) -> Watched:
 
 def placed(night: Watched, before: Sequence[Watched]) -> Watched:
     """Return a night with its place after others, oldest first: whether an alarm is open, opens now, and asks for a retraining."""
-    since, clean, asked = None, 0, None
+    since, clean, asked = None, 0, list[Watched]()
     for each in [*before, night]:
         if not each.success:
             since, clean = since or each.as_of, 0
         elif each.decided and since is not None:
             clean += 1
             since = None if clean >= CLEAN else since
-        asked = each.as_of if each.asks else asked
-    resting = asked is not None and date.fromisoformat(night.as_of) - date.fromisoformat(asked) < COOL_DOWN
-    asks = not night.success and not resting
+        asked += [each] if each.asks else []
+    asks = not night.success and not _rests(night, asked, since or night.as_of)
     return replace(night, open_since=since, opened=since == night.as_of, asks=asks)
+
+
+def _rests(night: Watched, asked: Sequence[Watched], since: str) -> bool:
+    """Whether it is too early to ask again after nights that have asked, oldest first; `since`: when the alarm was raised."""
+    if not asked:
+        return False
+    in_vain = sum(each.version == night.version and each.as_of >= since for each in asked)
+    wait = COOL_DOWN[min(in_vain, len(COOL_DOWN)) - 1]  # none in vain: the longest
+    return (date.fromisoformat(night.as_of) - date.fromisoformat(asked[-1].as_of)).days < wait
 
 
 def write(store: Store, night: Watched) -> None:

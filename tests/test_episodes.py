@@ -10,11 +10,15 @@ from nightgate.store import Store
 
 
 def nights(pattern: str) -> list[Watched]:
-    """Return nights of a pattern: `!` alarm, `.` clean, `?` undecided."""
+    """Return nights of a pattern: `!` alarm, `.` clean, `?` undecided, `>` a new champion from the next night on."""
     made: list[Watched] = []
-    for day, sign in enumerate(pattern):
+    version = 1
+    for sign in pattern:
+        if sign == ">":
+            version += 1
+            continue
         verdict = {"!": "alarm", ".": "quiet", "?": "undecided"}[sign]
-        night = Watched("credit", str(date(2026, 1, 1) + timedelta(days=day)), 1, 100, True, sign != "!", {"x": {"verdict": verdict}},
+        night = Watched("credit", str(date(2026, 1, 1) + timedelta(days=len(made))), version, 100, True, sign != "!", {"x": {"verdict": verdict}},
                         ["x"] if sign == "!" else [])
         made.append(placed(night, made))
     return made
@@ -30,7 +34,10 @@ def test_an_alarm_opens_once_and_closes_after_three_clean_nights(pattern: str, o
     assert (found[-1].open_since is not None) == is_open
 
 
-@pytest.mark.parametrize(("pattern", "asks"), [("!!!!!!!", [0]), ("!!!!!!!!", [0, 7]), ("!...!", [0]), ("!.......!", [0, 8])])
+@pytest.mark.parametrize(("pattern", "asks"), [
+    ("!" * 24, [0, 1, 3, 7, 14, 21]),  # in vain: again after one night, two, four, and then every week
+    ("!>!!!!!!!", [0, 7]),  # a new champion is given a week
+    ("!!!>!!!!!!!!!", [0, 1, 8, 9, 11]), ("!...!!!!!", [0, 7, 8]), ("!.......!", [0, 8])])
 def test_one_retraining_is_asked_for_in_a_cool_down(pattern: str, asks: list[int]) -> None:
     assert [day for day, night in enumerate(nights(pattern)) if night.asks] == asks
 

@@ -19,22 +19,47 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gap:
-    """How far two distributions of numbers are apart: the largest difference, and the largest above plus the largest below."""
+    """How far two distributions of numbers are apart: the largest difference, the largest above plus the largest below, and how far
+    current values stand from the middle of the reference's ranks, `rank`, and from its ends, `spread`, on average."""
 
     ks: float
     kuiper: float
-    upward: bool
+    rank: "Score"
+    spread: "Score"
+
+
+@dataclass(frozen=True)
+class Score:
+    """By how much the mean of a score of the values has changed; `deviation` is that of one row where nothing has changed."""
+
+    change: float
+    deviation: float
 
 
 def gap(reference: Numbers, current: Numbers) -> Gap:
-    """Return the Kolmogorov-Smirnov and the Kuiper distance of two columns counted over the same bins."""
+    """Return the distances of two columns counted over the same bins: Kolmogorov-Smirnov, Kuiper, and two of ranks.
+
+    The mean rank is Mann and Whitney's (1947), less a half; with the ranks' distance from the middle it is the first two components
+    of a smooth test of uniform ranks (Neyman 1937). Neither is ever larger than Kolmogorov-Smirnov's and Kuiper's.
+    """
     shares = np.cumsum(current.counts) / current.known
     bins = current.bins.astype(np.int64)
     # between two of the current bins its curve is flat: the extremes stand at its steps, before and after
     below = float((reference.cumulative[bins] - np.concatenate([[0.0], shares[:-1]])).max())
     above = float((shares - reference.cumulative[bins + 1]).max())
     below, above = max(below, 0.0), max(above, 0.0)
-    return Gap(max(below, above), below + above, below >= above)
+    first, second = reference.ranks[reference.bins.astype(np.int64)], reference.ranks[bins]
+    return Gap(max(below, above), below + above, _score(first, second, reference, current),
+               _score(np.abs(2 * first - 1), np.abs(2 * second - 1), reference, current))
+
+
+def _score(first: Floats, second: Floats, reference: Numbers, current: Numbers) -> Score:
+    """Compare the means of a score of the bins of both; the deviation is that of all rows together."""
+    was, now = (float(score @ each.counts) / each.known for score, each in ((first, reference), (second, current)))
+    squares = float(first**2 @ reference.counts + second**2 @ current.counts)
+    rows = reference.known + current.known
+    mean = (was * reference.known + now * current.known) / rows
+    return Score(now - was, float(np.sqrt(max(0.0, squares / rows - mean**2))))
 
 
 def ks_limit(level: float, rows: float) -> float:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
-from nightgate.drift.distances import aligned, chi_square_chance, gap, ks_limit, kuiper_limit, share_limit
+from nightgate.drift.distances import Score, aligned, chi_square_chance, gap, ks_limit, kuiper_limit, share_limit
 from nightgate.drift.profile import Profile
 from nightgate.drift.reference import FEWEST_WINDOWS, Reference, Wobble
 from nightgate.drift.sketches import Categories, Numbers, Sketch
@@ -25,8 +25,15 @@ SHAPE, MISSING, NEW = 0.7, 0.15, 0.15
 SCALES = 2
 """Stretches that each column is looked at over, one night and seven: each takes half of the level."""
 
-FLOOR, KUIPER_FLOOR, MINOR_FLOOR, MISSING_FLOOR, NEW_FLOOR = 0.05, 0.07, 0.15, 0.02, 0.005
+NUMBER_TESTS = 4
+"""Tests of the shape of a column of numbers: each takes as much of its level."""
+
+FLOOR, MINOR_FLOOR, MISSING_FLOOR, NEW_FLOOR = 0.05, 0.15, 0.02, 0.005
 """Distances below which a change does not matter, however significant; `MINOR_FLOOR` is of the columns that hardly matter."""
+
+RANK_FLOOR, KUIPER_FLOOR, SPREAD_FLOOR = 0.035, 0.07, 0.045
+"""The floors of the other tests of numbers. Normal values that move by an eighth of a deviation change KS by 0.05 and their mean rank
+by 0.035; those that spread by a sixth change Kuiper by 0.07 and the spread of their ranks by 0.045."""
 
 CARRIED = 0.8
 """Share of the importance that the columns which matter carry together."""
@@ -221,14 +228,26 @@ def _shapes(column: Column, before: Sketch, after: Sketch) -> Iterator[_Test]:
 
 
 def _numbers(column: Column, before: Numbers, after: Numbers) -> Iterator[_Test]:
-    found, rows, level = gap(before, after), _worth(before.known, after.known), SHAPE * column.level / 2
-    chance = ks_limit(level, rows)
-    told = f"{found.ks:.1%} of the values moved {'up' if found.upward else 'down'}"
+    found, rows, level = gap(before, after), _worth(before.known, after.known), SHAPE * column.level / NUMBER_TESTS
+    chance, scale = ks_limit(level, rows), MINOR_FLOOR / FLOOR if column.minor else 1.0
     infinite = f"; {after.infinite:,} are infinite" if after.infinite else ""
-    yield _Test(found.ks, column.usual("ks", chance, level), MINOR_FLOOR if column.minor else FLOOR, told + infinite, chance > UNTOLD)
-    floor = MINOR_FLOOR * KUIPER_FLOOR / FLOOR if column.minor else KUIPER_FLOOR
-    yield _Test(found.kuiper, column.usual("kuiper", kuiper_limit(level, rows), level), floor,
+    up, wider = found.rank.change > 0, found.spread.change > 0
+    yield _Test(found.ks, column.usual("ks", chance, level), FLOOR * scale,
+                f"{found.ks:.1%} of the values moved {'up' if up else 'down'}{infinite}", chance > UNTOLD)
+    yield _Test(found.kuiper, column.usual("kuiper", kuiper_limit(level, rows), level), KUIPER_FLOOR * scale,
                 f"{found.kuiper:.1%} of the values moved, to both sides or to the middle{infinite}")
+    if chance > UNTOLD:  # ranks are as good as normal only in more rows
+        return
+    yield _Test(abs(found.rank.change), column.usual("rank", _likely(found.rank, level, rows), level), RANK_FLOOR * scale,
+                f"the values moved {'up' if up else 'down'}: their mean rank is {0.5 + found.rank.change:.1%}, before 50.0%{infinite}")
+    yield _Test(abs(found.spread.change), column.usual("spread", _likely(found.spread, level, rows), level), SPREAD_FLOOR * scale,
+                f"the values {'spread' if wider else 'drew together'}: their ranks lie {abs(found.spread.change):.1%} "
+                f"{'farther from' if wider else 'nearer to'} the middle{infinite}")
+
+
+def _likely(score: Score, level: float, rows: float) -> float:
+    """Return the change of a mean score that chance exceeds with probability `level`."""
+    return float(-ndtri(level / 2)) * score.deviation / float(np.sqrt(rows))
 
 
 def _categories(column: Column, before: Categories, after: Categories) -> Iterator[_Test]:

@@ -29,6 +29,9 @@ FEWEST_VALUES = 50
 
 WEEK = 7
 
+LARGER = {"rank": "ks", "spread": "kuiper"}
+"""Of measures that older references lack: one that is never smaller."""
+
 
 @dataclass(frozen=True)
 class Wobble:
@@ -41,8 +44,9 @@ class Wobble:
 
     def of(self, measure: str, windows: int) -> float:
         """Return the standard deviation of so many windows together: independent ones average out, at best."""
-        alone = self.single.get(measure, 0.0)
-        return alone if windows == 1 else max(alone / float(np.sqrt(windows)), self.week.get(measure, 0.0))
+        known = measure if measure in self.single else LARGER.get(measure, measure)
+        alone = self.single.get(known, 0.0)
+        return alone if windows == 1 else max(alone / float(np.sqrt(windows)), self.week.get(known, 0.0))
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,9 @@ def excess_of(whole: Sketch, part: Sketch) -> dict[str, float]:
     """Return a part's squared distances from the whole it belongs to, less what chance makes of it."""
     if isinstance(whole, Numbers) and isinstance(part, Numbers):
         found, alone = gap(whole, part), 1 / part.known - 1 / whole.known
-        squares = {"ks": found.ks**2 - KS_MEAN_SQUARE * alone, "kuiper": found.kuiper**2 - KUIPER_MEAN_SQUARE * alone}
+        squares = {"ks": found.ks**2 - KS_MEAN_SQUARE * alone, "kuiper": found.kuiper**2 - KUIPER_MEAN_SQUARE * alone,
+                   "rank": found.rank.change**2 - found.rank.deviation**2 * alone,
+                   "spread": found.spread.change**2 - found.spread.deviation**2 * alone}
     elif isinstance(whole, Categories) and isinstance(part, Categories):
         _, first, second = aligned(whole, part)
         change = float(np.abs(second / second.sum() - first / first.sum()).max())

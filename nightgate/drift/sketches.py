@@ -58,6 +58,11 @@ class Numbers:
         dense[self.bins.astype(np.int64) + 1] = self.counts
         return np.cumsum(dense) / max(self.known, 1)
 
+    @cached_property
+    def ranks(self) -> NDArray[np.float64]:
+        """Where the values of each bin stand among all of them, from 0 to 1, equals in their middle: (BINS,)."""
+        return (self.cumulative[:-1] + self.cumulative[1:]) / 2
+
 
 @dataclass(frozen=True)
 class Categories:
