@@ -32,7 +32,7 @@ from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 
 SCHEDULES = ("never", "weekly", "nightly", "on drift")
-"""When a model is retrained after its first night: the last one when monitoring asks for it."""
+"""When a model is retrained after its first night: the last one in the nights on which monitoring asks for it."""
 
 
 @dataclass
@@ -98,12 +98,13 @@ class Replay:
     answered: list[tuple[NDArray[Any], NDArray[np.float64]]] = field(default_factory=list)
 
     def run(self, days: Sequence[date]) -> Outcome:
-        asked = True
         for number, day in enumerate(days):
             self.outcome.nights.append(Told(str(day)))
-            if asked or self._is_due(number):
+            if self._is_due(number):
                 self._retrain(day)
-            asked = self._watch(day) and self.outcome.schedule == "on drift"
+            asks = self._watch(day)
+            if asks and self.outcome.schedule == "on drift" and not self.tonight.retraining:
+                self._retrain(day)
             self._answer(day)
         self.outcome.loss = self._loss()
         return self.outcome

@@ -1,12 +1,14 @@
 """The policy of drift: quiet on the same world, loud on another, and never silent where it cannot tell."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from nightgate.drift.policy import TableDrift, compare
 from nightgate.drift.profile import of_frame, scan, total
-from nightgate.drift.reference import LARGEST, Reference, learn
+from nightgate.drift.reference import LARGER, LARGEST, Reference, Wobble, learn
 from tests.projects import people
 
 
@@ -128,6 +130,27 @@ def test_seven_nights_wobble_less_than_one() -> None:
     one, seven = (found_in(reference, week, time="day", windows=windows).columns[0] for windows in (1, 7))
 
     assert (one.verdict, seven.verdict) == ("quiet", "alarm")
+
+
+@pytest.mark.parametrize(("moved", "scale", "word"), [(0.25, 1.0, "moved up"), (-0.25, 1.0, "moved down"), (0.0, 1.25, "spread"),
+                                                      (0.0, 0.75, "drew together")])
+def test_a_night_of_a_thousand_rows_tells_a_quarter_of_a_deviation(moved: float, scale: float, word: str) -> None:
+    reference, found = learn(of_frame(nights(28, wobble=0.02, rows=1_000)), time="day"), []
+    for seed in range(20):
+        night = pd.DataFrame({"x": np.random.default_rng([9, seed]).normal(moved, scale, 1_000)})
+        found.append(found_in(reference, night).columns[0])
+
+    assert [each.verdict for each in found] == ["alarm"] * 20 and sum(word in each.why for each in found) > 10
+
+
+def test_a_reference_that_knows_no_wobble_of_ranks_takes_the_larger_distances() -> None:
+    reference = learn(of_frame(nights(28, wobble=0.3)), time="day")
+    of_old = {name: Wobble(each.windows, *({measure: value for measure, value in known.items() if measure not in LARGER}
+                                           for known in (each.single, each.week))) for name, each in reference.wobble.items()}
+
+    odd = found_in(replace(reference, wobble=of_old), nights(1, wobble=0.0, rows=4_000, seed=9, moved=0.5))
+
+    assert odd.alarm == 0
 
 
 def test_fewer_than_eight_windows_are_uncalibrated() -> None:

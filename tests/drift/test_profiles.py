@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, mannwhitneyu
 
 from nightgate.drift import profile
 from nightgate.drift.distances import gap
@@ -81,6 +81,21 @@ def test_the_distance_is_that_of_the_values(seed: int) -> None:
 
     assert isinstance(first, Numbers) and isinstance(second, Numbers)
     assert gap(first, second).ks == pytest.approx(ks_2samp(before, after).statistic, abs=3e-3)
+
+
+small = st.lists(st.integers(-20, 20), min_size=1, max_size=60)
+
+
+@given(small, small)
+def test_ranks_are_mann_and_whitneys_and_within_the_larger_distances(before: list[int], after: list[int]) -> None:
+    first, second = (count(pa.array(each, pa.float64()), Axis("number", 0.0, 1.0)) for each in (before, after))
+    assert isinstance(first, Numbers) and isinstance(second, Numbers)
+
+    found = gap(first, second)
+
+    expected = mannwhitneyu(after, before, method="asymptotic").statistic / (len(before) * len(after)) - 0.5
+    assert found.rank.change == pytest.approx(expected, abs=1e-9)
+    assert abs(found.rank.change) <= found.ks + 1e-9 and abs(found.spread.change) <= found.kuiper + 1e-9
 
 
 def test_infinite_is_not_large() -> None:
