@@ -65,10 +65,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Backtest:
+    """What would have happened on the same nights; `told` says what happened to a simulated stream."""
+
     model: str
     metric: str
     nights: Sequence[str]
     outcomes: Sequence[Outcome]
+    told: str = ""
 
 
 def backtest(settings: Settings, model: str, *, nights: int, schedules: Sequence[str] = SCHEDULES) -> Backtest:

@@ -47,7 +47,7 @@ LOADED = 60.0
 
 def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedules: Sequence[str] = SCHEDULES, until: date | None = None
              ) -> Backtest:
-    """Let a model of a stream live through the nights before a date, today when absent, of which the last half drift.
+    """Let a model of a stream live through the nights before a date, today when absent, of which all but the first third drift.
 
     Each schedule has a store of its own that is gone afterwards. Raises UsageError for a model of another source or without event time,
     and NotVerified where the service refuses a release.
@@ -58,6 +58,7 @@ def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedul
         raise UsageError(f"{model} reads {data}{'' if definition.time else ' without event time'}, no stream that can be made to drift.",
                          remedy="`nightgate backtest` replays a model's own data.")
     days = [(until or today(definition)) - timedelta(days=back) for back in range(nights, 0, -1)]
+    drifts, history = days[nights // 3], pd.DataFrame()
     outcomes = []
     for schedule in schedules:
         with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
@@ -65,16 +66,28 @@ def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedul
             shutil.copytree(settings.models, root / "models")
             shutil.copytree(settings.contracts_of(model), root / "data_contracts" / model)
             path = definition_path(root / "models", model)
-            drifting = f"{data}{'&' if '?' in data else '?'}drift={drift}&drift_from={days[nights // 2]}"
+            drifting = f"{data}{'&' if '?' in data else '?'}drift={drift}&drift_from={drifts}"
             path.write_text(path.read_text(encoding="utf-8").replace(data, drifting), encoding="utf-8")
             place = Settings(root, str(root / "store"), f"sqlite:///{root / 'registry.db'}", root / "keys.json")
-            outcomes.append(_through_the_service(place, load_definition(path), Outcome(schedule), days))
-    return Backtest(model, definition.metric, [str(day) for day in days], outcomes)
+            definition = load_definition(path)
+            history = _requests(definition, root, days)
+            outcomes.append(_through_the_service(place, definition, history, Outcome(schedule), days))
+    return Backtest(model, definition.metric, [str(day) for day in days], outcomes, _told(definition, history, drift, drifts))
 
 
-def _through_the_service(place: Settings, definition: Definition, outcome: Outcome, days: Sequence[date]) -> Outcome:
+def _told(definition: Definition, history: pd.DataFrame, drift: str, drifts: date) -> str:
+    """Return since when the stream drifts, and since when outcomes can tell."""
+    if drift == "none":
+        return "the stream does not drift"
+    since, arrived = f"{drift} drift from {drifts} on", definition.source.arrived
+    if arrived is None:
+        return since
+    known = history[arrived][history[definition.time] >= pd.Timestamp(drifts)].min()
+    return f"{since}, its first labels are known on {known:%Y-%m-%d}"
+
+
+def _through_the_service(place: Settings, definition: Definition, history: pd.DataFrame, outcome: Outcome, days: Sequence[date]) -> Outcome:
     service = Service(place, Following(place, [definition.name], allow_code=True), Access(place.access), Metrics())
-    history = _requests(definition, place.root, days)
     with beside(service) as port:
         found = Served(place, definition, history, outcome, service=service, port=port).run(days)
     service.following.close()

@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     look.add_argument("--html", type=Path, metavar="F", help="write a report, too")
     past = commands.add("backtest", replay, "Replay a model's own history night by night, and show what would have happened.",
                         "nightgate backtest credit --nights 60", begins="Replaying the nights; each retraining takes its time …")
-    stream = commands.add("simulate", simulate, "The same on a stream that drifts for the last half of the nights, through the "
+    stream = commands.add("simulate", simulate, "The same on a stream that drifts for all but the first third of the nights, through the "
                           "real service, its prediction log and monitoring, on an accelerated clock.",
                           "nightgate simulate credit_applications --nights 60 --drift concept",
                           begins="Simulating the nights; each retraining takes its time …")
@@ -91,7 +91,8 @@ def _told(found: "Backtest") -> Document:
     columns = ["retrained", "retrainings", "promotions", "stops", "alarms", "answers", found.metric]
     noticed = [(each.schedule, told) for each in found.outcomes for told in (*each.alarms, *each.failed)]
     parts: list[Part] = [Table(columns, rows, frozenset(columns[1:-1])), *([Facts(noticed)] if noticed else [])]
-    return Document(f"{found.model}, {counted(len(found.nights), 'night')}", f"{found.nights[0]} to {found.nights[-1]}", parts)
+    when = f"{found.nights[0]} to {found.nights[-1]}" + (f": {found.told}" if found.told else "")
+    return Document(f"{found.model}, {counted(len(found.nights), 'night')}", when, parts)
 
 
 def _of_files(arguments: argparse.Namespace) -> "tuple[Reference, list[Compared]]":
