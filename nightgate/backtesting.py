@@ -4,6 +4,7 @@ Each schedule has a store of its own that is gone afterwards: nothing of the pro
 the requests of the coming day; monitoring sees the requests of the days before, and only the labels that had arrived.
 """
 
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,10 @@ from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 
 SCHEDULES = ("never", "weekly", "nightly", "on drift")
-"""When a model is retrained after its first night: the last one in the nights on which monitoring asks for it."""
+"""When a model is retrained after its first night: the last one in the nights on which monitoring asks for it. `every 3 nights` is one,
+too."""
+
+EVERY = re.compile(r"every (\d+) nights")
 
 
 @dataclass
@@ -77,6 +81,8 @@ class Backtest:
 def backtest(settings: Settings, model: str, *, nights: int, schedules: Sequence[str] = SCHEDULES) -> Backtest:
     """Replay the last nights whose labels are known. Raises UsageError for a model without event time, and DataUnusable."""
     definition = load_definition(definition_path(settings.models, model))
+    for schedule in schedules:
+        every(schedule)
     if definition.time is None:
         raise UsageError(f"{model} has no event time: its nights cannot be told apart.", remedy="Name its `time` in the definition.")
     history = _history(settings, definition)
@@ -88,6 +94,17 @@ def backtest(settings: Settings, model: str, *, nights: int, schedules: Sequence
             place = replace(settings, store_url=folder, registry=f"sqlite:///{folder}/registry.db", dask=None)
             outcomes.append(Replay(place, definition, history, Outcome(schedule)).run(days))
     return Backtest(model, definition.metric, [str(day) for day in days], outcomes)
+
+
+def every(schedule: str) -> int | None:
+    """Return how many nights are between a schedule's retrainings, None where it has none. Raises UsageError for one that is none."""
+    fixed = {"never": None, "on drift": None, "nightly": 1, "weekly": WEEK}
+    if schedule in fixed:
+        return fixed[schedule]
+    found = EVERY.fullmatch(schedule)
+    if found is None or int(found[1]) < 1:
+        raise UsageError(f"`{schedule}` is no schedule.", remedy=f"One of {', '.join(SCHEDULES)}, every 3 nights.")
+    return int(found[1])
 
 
 @dataclass
@@ -117,8 +134,8 @@ class Replay:
         return self.outcome.nights[-1]
 
     def _is_due(self, number: int) -> bool:
-        return self.outcome.schedule == "nightly" or (self.outcome.schedule == "weekly" and number % WEEK == 0) \
-            or champion_of(self.place, self.definition.name) is None
+        nights = every(self.outcome.schedule)
+        return (nights is not None and number % nights == 0) or champion_of(self.place, self.definition.name) is None
 
     def _retrain(self, day: date) -> None:
         self.outcome.retrainings += 1

@@ -15,8 +15,8 @@ CLEAN = 3
 LAYOUT = 1
 
 COOL_DOWN = (1, 2, 4, 7)
-"""Nights after monitoring has asked for a retraining in which it asks for no other: after the first, the second, … time that an alarm
-asked in vain, since the first night's data hardly hold what has changed. A new champion, and a new alarm, is given the longest."""
+"""Nights after an alarm has asked for a retraining in which it asks for no other; the longer, the more often it has asked in vain. What
+has changed is hardly in the first night's data, and where one retraining gains something, the next one may."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _rests(night: Watched, asked: Sequence[Watched], since: str) -> bool:
     if not asked:
         return False
     in_vain = sum(each.version == night.version and each.as_of >= since for each in asked)
-    wait = COOL_DOWN[min(in_vain, len(COOL_DOWN)) - 1]  # none in vain: the longest
+    wait = COOL_DOWN[min(max(in_vain, 1), len(COOL_DOWN)) - 1]
     return (date.fromisoformat(night.as_of) - date.fromisoformat(asked[-1].as_of)).days < wait
 
 

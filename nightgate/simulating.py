@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nightgate.backtesting import Backtest, Outcome, Replay
+from nightgate.backtesting import Backtest, Outcome, Replay, every
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.errors import NotVerified, UsageError
@@ -57,6 +57,8 @@ def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedul
     if not data.startswith("stream:") or definition.time is None:
         raise UsageError(f"{model} reads {data}{'' if definition.time else ' without event time'}, no stream that can be made to drift.",
                          remedy="`nightgate backtest` replays a model's own data.")
+    for schedule in schedules:
+        every(schedule)
     days = [(until or today(definition)) - timedelta(days=back) for back in range(nights, 0, -1)]
     drifts, history = days[nights // 3], pd.DataFrame()
     outcomes = []

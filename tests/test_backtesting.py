@@ -47,6 +47,17 @@ def test_a_night_that_a_gate_stops_is_told_and_the_next_one_comes(tmp_path: Path
     assert (found.stops, found.promotions, found.loss) == (2, 0, None) and "raw contract" in found.failed[0]
 
 
+def test_a_schedule_of_every_few_nights_and_one_that_is_none(tmp_path: Path) -> None:
+    place = turning(tmp_path)
+
+    found = backtest(place, "credit", nights=4, schedules=["every 3 nights"]).outcomes[0]
+
+    assert [bool(night.retraining) for night in found.nights] == [True, False, False, True]
+    for odd in ("every 0 nights", "monthly"):
+        with pytest.raises(UsageError, match="is no schedule"):
+            backtest(place, "credit", nights=4, schedules=[odd])
+
+
 def test_a_model_without_event_time_is_told(tmp_path: Path) -> None:
     place = project(tmp_path)
 

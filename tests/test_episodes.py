@@ -36,8 +36,8 @@ def test_an_alarm_opens_once_and_closes_after_three_clean_nights(pattern: str, o
 
 @pytest.mark.parametrize(("pattern", "asks"), [
     ("!" * 24, [0, 1, 3, 7, 14, 21]),  # in vain: again after one night, two, four, and then every week
-    ("!>!!!!!!!", [0, 7]),  # a new champion is given a week
-    ("!!!>!!!!!!!!!", [0, 1, 8, 9, 11]), ("!...!!!!!", [0, 7, 8]), ("!.......!", [0, 8])])
+    ("!>!!!!", [0, 1, 2, 4]), ("!!!>!!!!!!!!!", [0, 1, 3, 4, 6, 10]),  # a new champion, a new series
+    ("!...!!!!!", [0, 4, 5, 7]), ("!.!.!.!", [0, 2, 4]), ("!......!", [0, 7])])
 def test_one_retraining_is_asked_for_in_a_cool_down(pattern: str, asks: list[int]) -> None:
     assert [day for day, night in enumerate(nights(pattern)) if night.asks] == asks
 

@@ -38,8 +38,9 @@ def add(commands: Commands) -> None:
     for each in (past, stream):
         each.add_argument("model")
         each.add_argument("--nights", type=int, default=30)
-        each.add_argument("--schedule", action="append", choices=("never", "weekly", "nightly", "on drift"),
-                          help="one that is looked at, may be repeated; all when absent, without nightly in a simulation")
+        each.add_argument("--schedule", action="append", metavar="S",
+                          help="never, weekly, nightly, 'on drift' or 'every 3 nights', may be repeated; when absent all but the last, "
+                               "and without nightly in a simulation")
 
 
 def drift(arguments: argparse.Namespace) -> Answer:
