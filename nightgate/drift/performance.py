@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from nightgate.definition.model import LOWER_IS_BETTER, Metric, Task
 from nightgate.evaluation.metrics import Scored, measure
@@ -19,6 +20,12 @@ from nightgate.records import Interval
 
 FEWEST = 100
 """Held-out rows from which a calibrator is learnt; rows with labels from which realised metrics are told."""
+
+LEVEL = 0.0025
+"""Chance that a window's metric is told to be worse than promised where it is not: half of what a night's columns have."""
+
+INTERVAL = 0.05
+"""Chance that a value lies beyond its 95 % interval."""
 
 KNOTS = 50
 """Steps of a calibrator, or bins of a regression's errors."""
@@ -170,7 +177,8 @@ def join_labels(predictions: pd.DataFrame, labels: pd.DataFrame, *, keys: Sequen
 
 @dataclass(frozen=True)
 class Performance:
-    """A window's performance. `realised` is None without labels enough; `lost`: it is worse than the interval that was promised."""
+    """A window's performance. `realised` is None without labels enough; `lost`: it is worse than what was promised by more than `limit`,
+    which chance exceeds in `LEVEL` of the windows."""
 
     metric: Metric
     promised: Interval
@@ -179,6 +187,7 @@ class Performance:
     labelled: int
     rows: int
     lost: bool
+    limit: float = 0.0
 
 
 def perform(made: Promise, prediction: Floats, labelled: Scored | None) -> Performance:
@@ -186,6 +195,13 @@ def perform(made: Promise, prediction: Floats, labelled: Scored | None) -> Perfo
     realised, rows = None, 0 if labelled is None else len(labelled.target)
     if labelled is not None and rows >= FEWEST:
         realised = measure(labelled, 0).get(made.metric)
-    lost = realised is not None and (realised.low > made.promised.high if made.metric in LOWER_IS_BETTER
-                                     else realised.high < made.promised.low)
-    return Performance(made.metric, made.promised, estimate(made, prediction), realised, rows, len(prediction), lost)
+    worse, limit = (0.0, 0.0) if realised is None else _worse(made, realised)
+    return Performance(made.metric, made.promised, estimate(made, prediction), realised, rows, len(prediction), worse > limit, limit)
+
+
+def _worse(made: Promise, realised: Interval) -> tuple[float, float]:
+    """Return by how much a metric is worse than promised, and how much worse chance makes it: of both their intervals are known."""
+    promised, sign = made.promised, -1 if made.metric in LOWER_IS_BETTER else 1
+    halves = (promised.value - promised.low, realised.high - realised.value) if sign > 0 else \
+        (promised.high - promised.value, realised.value - realised.low)
+    return sign * (promised.value - realised.value), float(ndtri(LEVEL) / ndtri(INTERVAL / 2) * np.hypot(*halves))
