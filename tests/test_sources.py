@@ -96,6 +96,13 @@ def test_names_with_spaces_dots_quotes_and_emoji_stay(tmp_path: Path) -> None:
     assert list(rows("a.csv", tmp_path)[0]) == ["a b", "c.d", 'say "x"', "🙂", "column_5"]
 
 
+def test_the_numbers_of_rows_that_pandas_writes_are_no_column(tmp_path: Path) -> None:
+    pd.DataFrame({"n": [1, 2, 3]}).iloc[1:].rename(index=str).to_parquet(tmp_path / "a.parquet")
+    assert pq.read_schema(tmp_path / "a.parquet").names == ["n", "__index_level_0__"]
+
+    assert rows("a.parquet", tmp_path) == [{"n": 2}, {"n": 3}]
+
+
 @pytest.mark.parametrize("data", ["parts", "parts/*.parquet", "parts/1.parquet"])
 def test_parquet_is_read_from_file_folder_and_glob(tmp_path: Path, data: str) -> None:
     (tmp_path / "parts").mkdir()

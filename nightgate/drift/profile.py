@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nightgate.ahead import ahead
 from nightgate.drift.sketches import Axis, Categories, Numbers, Sketch, axis_of, count, merge
 from nightgate.errors import DataUnusable
+from nightgate.sources.files import own_columns
 
 BATCH = 131_072
 """Rows counted at once: a column of them stays in the processor's cache."""
@@ -158,7 +159,7 @@ def stretch_numbers(batch: pa.RecordBatch, time: str, every: Every) -> NDArray[n
 def _batches(path: Path, texts: Sequence[str], groups: Sequence[int] | None) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path, pre_buffer=False, read_dictionary=list(texts)) as file:
-            yield from ahead(file.iter_batches(BATCH, row_groups=groups))
+            yield from ahead(file.iter_batches(BATCH, row_groups=groups, columns=own_columns(file.schema_arrow)))
     except (ValueError, OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
 
@@ -168,7 +169,8 @@ def _sampled(path: Path, groups: int) -> pa.Table:
     chosen = sorted({*np.linspace(0, max(groups - 1, 0), min(groups, SAMPLE_GROUPS)).astype(int).tolist()})
     parts = [next(_batches(path, (), [group]), None) for group in chosen]
     found = [each for each in parts if each is not None]
-    return pa.Table.from_batches(found) if found else pq.read_schema(path).empty_table()
+    schema = pq.read_schema(path)
+    return pa.Table.from_batches(found) if found else schema.empty_table().select(own_columns(schema))
 
 
 def _arrow(frame: Any) -> pa.Table:

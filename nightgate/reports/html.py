@@ -26,7 +26,8 @@ main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}
 h1{font-size:26px;line-height:1.2;margin:0 0 4px}h2{font-size:18px;margin:34px 0 10px}
 .subtitle{color:var(--soft);margin:0 0 20px}
 .callout{border-left:5px solid;padding:14px 18px;border-radius:6px;margin:0 0 18px;white-space:pre-line}
-.callout b{display:block;font-size:20px;text-transform:capitalize}
+.callout b{display:block;font-size:20px}
+.callout b::first-letter{text-transform:uppercase}
 .good{border-color:var(--good);background:var(--good-bg)}.good b{color:var(--good)}
 .bad{border-color:var(--bad);background:var(--bad-bg)}.bad b{color:var(--bad)}
 .neutral{border-color:var(--neutral);background:var(--neutral-bg)}.neutral b{color:var(--neutral)}

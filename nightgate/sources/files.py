@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PARQUET = b"PAR1"
 _PART = re.compile(r"([^/=]+)=([^/]*)/")
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -151,8 +152,9 @@ def _parquet(stream: IO[bytes], place: str) -> Iterator[pa.Table]:
         stream.seek(0)
         # pre_buffer grows with the file: 2.1 GB on 10 million rows, 0.5 GB without
         file = pq.ParquetFile(stream, read_dictionary=names, pre_buffer=False)
-        yield file.schema_arrow.empty_table()
-        for batch in file.iter_batches(CHUNK_ROWS):
+        columns = own_columns(file.schema_arrow)
+        yield file.schema_arrow.empty_table().select(columns)
+        for batch in file.iter_batches(CHUNK_ROWS, columns=columns):
             yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise cut_off(place, str(error)) from None
@@ -160,6 +162,11 @@ def _parquet(stream: IO[bytes], place: str) -> Iterator[pa.Table]:
         if error.errno is not None:
             raise
         raise cut_off(place, str(error)) from None  # pyarrow's word for a damaged page
+
+
+def own_columns(schema: pa.Schema) -> list[str]:
+    """Return the columns of a Parquet file; not the numbers of rows that pandas writes beside them and hides when it reads."""
+    return [name for name in schema.names if not PANDAS_INDEX.fullmatch(name)]
 
 
 def _plain_text(kind: pa.DataType) -> bool:

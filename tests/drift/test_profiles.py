@@ -151,6 +151,13 @@ def test_a_profile_of_another_time_is_told(content: bytes) -> None:
     assert "Run the model again" in error.value.remedy
 
 
+def test_the_numbers_of_rows_that_pandas_writes_are_no_column(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1.0, 2.0]}, index=["a", "b"]).to_parquet(tmp_path / "a.parquet")
+    source = of_file(tmp_path / "a.parquet")
+
+    assert {*axes_of(source)} == {"x"} and {*total(scan(source, axes_of(source)).values()).columns} == {"x"}
+
+
 def test_a_file_that_is_no_table_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1 cut")
 
