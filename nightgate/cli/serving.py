@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightgate.cli.parsing import Answer, Commands, amount, port
+from nightgate.cli.parsing import Answer, Commands, amount, night, port
 from nightgate.errors import UsageError
 from nightgate.reports.document import Document, Table
 from nightgate.settings import settings
@@ -36,6 +36,8 @@ def add(commands: Commands) -> None:
     table.add_argument("--input", required=True, help="file, folder or URL")
     table.add_argument("--output", required=True, help="Parquet file, folder ending in / (a file a window), or DATABASE-URL#TABLE")
     table.add_argument("--window", help="what the rows are of, and replace when scored again; the input's name when absent")
+    table.add_argument("--as-of", type=night, metavar="DATE", help="the night that ends the table, from which its freshness is told; "
+                       "the window where that is a date, else today")
     table.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler whose workers reach the store")
     tried = commands.add("canary", canary, "Try another version on live traffic, or show how it does beside the champion.",
                          "nightgate canary credit --share 10")
@@ -86,7 +88,8 @@ def score(arguments: argparse.Namespace) -> Answer:
     place = settings()
     definition_path(place.models, arguments.model)
     output = arguments.output if "://" in arguments.output else str(Path(arguments.output).resolve()) + "/" * arguments.output.endswith("/")
-    made = score_table(place, arguments.model, source=arguments.input, output=output, window=arguments.window, dask=arguments.dask)
+    made = score_table(place, arguments.model, source=arguments.input, output=output, window=arguments.window,
+                       as_of=arguments.as_of, dask=arguments.dask)
     return Answer({"model": arguments.model, **vars(made)}, f"{counted(made.rows, 'row')} scored by run {made.version}: {made.output}")
 
 
