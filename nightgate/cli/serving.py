@@ -113,7 +113,7 @@ def canary(arguments: argparse.Namespace) -> Answer:
     from nightgate.serving.trials import compared
 
     sides = compared(place, model, found)
-    rows = [[each.role, str(each.version), f"{each.requests:,}", f"{each.rows:,}", "–" if each.mean is None else f"{each.mean:.6g}"]
+    rows = [[each.role, str(each.version or "–"), f"{each.requests:,}", f"{each.rows:,}", "–" if each.mean is None else f"{each.mean:.6g}"]
             for each in sides.sides]
     numbers = ("requests", "rows", "mean prediction")
     return Answer(sides, Document(f"{model}: {found.mode} since {found.since}", sides.sentence,

@@ -87,6 +87,7 @@ def test_a_key_that_makes_no_sense_is_refused(words: tuple[str, str], place: Set
 def test_a_trial_is_begun_shown_and_ended(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "canary", "credit")[1]["error"]["kind"] == "UsageError"
     begun = said(capsys, "canary", "credit", "--shadow")[1]
+    unasked = said(capsys, "canary", "credit")[1]
     with running(place) as (client, _):
         for _ in range(5):
             client.post(ROW)
@@ -94,6 +95,7 @@ def test_a_trial_is_begun_shown_and_ended(place: Settings, capsys: pytest.Captur
     told = shown(capsys, "canary", "credit")
 
     assert begun == {"model": "credit", "version": 2, "mode": "shadow", "share": 100.0}
+    assert [(each["version"], each["rows"]) for each in unasked["sides"]] == [(1, 0), (2, 0)]
     assert [each["rows"] for each in found["sides"]] == [5, 5] and found["agreed"] == 1.0 and "shadow" in told
     assert said(capsys, "canary", "credit", "--share", "10")[1]["mode"] == "canary"
     assert said(capsys, "canary", "credit", "--stop")[1]["trial"] is None
