@@ -9,7 +9,7 @@ from typing import Literal
 from nightgate import registry, releases, runs
 from nightgate.definition.model import Promotion
 from nightgate.errors import UsageError
-from nightgate.records import RunRecord, history, read_record, write_record
+from nightgate.records import WAITS, RunRecord, Verdict, history, read_record, write_record
 from nightgate.settings import Settings
 
 
@@ -27,14 +27,19 @@ def decide(settings: Settings, model: str, which: str | int | None, verdict: Lit
         _demand(settings, record, verdict)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         outcome: Literal["promoted", "rejected"] = "promoted" if verdict == "approve" else "rejected"
-        decided = replace(record, verdict=outcome, champion=record.run if outcome == "promoted" else record.champion,
-                          decision={**record.decision, outcome: {"by": by, "at": at, "reason": why}},
-                          reason=f"{record.reason} {outcome.capitalize()} by {by}: {why}")
+        decided = replace(_ended(record, outcome, f"{outcome.capitalize()} by {by}: {why}"),
+                          decision={**record.decision, outcome: {"by": by, "at": at, "reason": why}})
         if outcome == "promoted":
-            releases.promote(settings, model, record.run, as_of=record.as_of, why=record.reason)
+            releases.promote(settings, model, record.run, as_of=record.as_of, why=decided.reason)
             registry.reconcile(settings, model)
         write_record(settings.store, decided)
         return decided
+
+
+def _ended(record: RunRecord, verdict: Verdict, told: str) -> RunRecord:
+    """Return the record of a run that waits no more, and why."""
+    return replace(record, verdict=verdict, champion=record.run if verdict == "promoted" else record.champion,
+                   reason=f"{record.reason.removesuffix(WAITS).rstrip()} {told}")
 
 
 def expire(settings: Settings, model: str) -> list[int]:
@@ -44,8 +49,8 @@ def expire(settings: Settings, model: str) -> list[int]:
         serves = releases.champion_of(settings, model)  # approved, by somebody who was killed before the record was written
         late = [record for record in late if record.run != serves]
     for record in late:
-        told = f"{record.reason} Nobody decided by {until(record):%Y-%m-%d %H:%M} UTC: the champion stays."
-        write_record(settings.store, replace(record, verdict="rejected", reason=told))
+        told = f"Nobody decided by {until(record):%Y-%m-%d %H:%M} UTC: the champion stays."
+        write_record(settings.store, _ended(record, "rejected", told))
     return [record.run for record in late]
 
 
