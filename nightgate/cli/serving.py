@@ -132,6 +132,7 @@ def keys(arguments: argparse.Namespace) -> Answer:
         return Answer({"signing_key": str(private), "public_key": str(public), "signed": count},
                       f"{counted(count, 'release')} signed. All are signed with {private} from now on, and must be, where {public} is.\n"
                       "Back the first up, and give it to nobody.")
+    from nightgate.definition.loading import definition_path
     from nightgate.serving import access
 
     if arguments.action == "list":
@@ -147,6 +148,8 @@ def keys(arguments: argparse.Namespace) -> Answer:
         models = tuple(name.strip() for name in arguments.models.split(","))
         if not all(models):
             raise UsageError(f"`{arguments.models}` names no model somewhere.", remedy="Write it as in `--models credit,churn`.")
+        for name in {*models} - {"*", access.ADMIN, *place.store.names("releases")}:
+            definition_path(place.models, name)
         expires = None if arguments.days is None else time.time() + arguments.days * DAY
         key, secret = access.issue(place.access, arguments.consumer, models, expires=expires, rate=arguments.rate)
     value = {"consumer": key.consumer, "id": key.id, "key": secret, "models": list(key.models), "expires": _moment(key.expires)}
