@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from joblib import Parallel, cpu_count, delayed
 
+from nightgate.addresses import expanded
 from nightgate.ahead import ahead
 from nightgate.contracts.forms import RowRule, Shape
 from nightgate.contracts.gate import GateResult, check
@@ -31,7 +33,7 @@ from nightgate.definition.model import Definition
 from nightgate.errors import ContractBroken, DataUnusable, FileMissing, UsageError
 from nightgate.releases import champion_of
 from nightgate.schedules import today, window_of
-from nightgate.scoring.destinations import Destination, destination_of
+from nightgate.scoring.destinations import Destination, FileOutput, destination_of
 from nightgate.scoring.scorer import Scorer, load_answering, load_scorer
 from nightgate.settings import Settings
 from nightgate.sources import read_chunks
@@ -80,6 +82,7 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
     scorer = load_scorer(settings, model, version)
     raw, made = (read_suite(settings.contracts_of(model) / f"{boundary}.json") for boundary in ("raw", "predictions"))
     target = destination_of(settings.root, output, window or Path(source).name)
+    _demand_apart(settings.root, source, target)
     night = _night(scorer.definition, window, as_of)
     key = f"scoring/{model}/{_work(scorer, settings.root, source, target)}"
     folder, dask = settings.store.folder(key), dask or settings.dask
@@ -102,6 +105,17 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
             raise
         _forget(work, folder)
     return Finished(str(target), rows, version, target.window)
+
+
+def _demand_apart(root: Path, source: str, target: Destination) -> None:
+    """Raise UsageError for an output that would replace its input, by whatever name, or be read as input the next time."""
+    text = expanded(source).removeprefix("file://")
+    if not isinstance(target, FileOutput) or "://" in text:
+        return
+    given, aim = root / Path(text).expanduser(), target.path.resolve()
+    for each in filter(Path.exists, {given, *map(Path, glob(str(given), recursive=True))}):  # noqa: PTH207 - the pattern is absolute
+        if each.resolve() in aim.parents or (aim.exists() and aim.samefile(each)):
+            raise UsageError(f"The output {target} is the input, or in its folder.", remedy="Name another place with --output.")
 
 
 def _night(definition: Definition, window: str | None, as_of: date | None) -> datetime:

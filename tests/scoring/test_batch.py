@@ -126,6 +126,23 @@ def test_a_night_of_the_future_cannot_be_scored(place: Settings, tmp_path: Path)
         score(place, "credit", source="data.csv", output=tmp_path / "scored.parquet", as_of=date(2100, 1, 1))
 
 
+@pytest.mark.parametrize(("source", "output"), [
+    ("new.parquet", "new.parquet"), ("new.parquet", "x/../new.parquet"), ("new.parquet", "link.parquet"), ("link.parquet", "new.parquet"),
+    ("new.parquet", "hard.parquet"), ("n*.parquet", "new.parquet"), ("file://new.parquet", "new.parquet"), ("", "scores/"), ("", "new.parquet")])
+def test_a_table_is_not_replaced_by_what_is_said_of_it(source: str, output: str, place: Settings, tmp_path: Path) -> None:
+    applications(50, seed=3).to_parquet(tmp_path / "new.parquet", index=False)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link.parquet").symlink_to(tmp_path / "new.parquet")
+    (tmp_path / "hard.parquet").hardlink_to(tmp_path / "new.parquet")
+    before, scheme = (tmp_path / "new.parquet").read_bytes(), "file://" if source.startswith("file://") else ""
+
+    with pytest.raises(UsageError, match="is the input"):
+        score(place, "credit", source=f"{scheme}{tmp_path}/{source.removeprefix('file://')}", output=f"{tmp_path}/{output}")
+
+    assert (tmp_path / "new.parquet").read_bytes() == before and not (tmp_path / "scores").exists()
+    assert not [*Path(place.store_url, "scoring").glob("*/*")]
+
+
 def test_a_parquet_table_is_scored_alike(place: Settings, tmp_path: Path) -> None:
     applications(50, seed=3).to_csv(tmp_path / "new.csv", index=False)
     applications(50, seed=3).to_parquet(tmp_path / "new.parquet", index=False)
