@@ -81,6 +81,15 @@ def measure(quick: bool) -> list[Claim]:
     return [*fleet, *triggers]
 
 
+def _deployed(wanted: object) -> uuid.UUID:
+    from prefect.deployments.runner import RunnerDeployment
+
+    assert isinstance(wanted, RunnerDeployment)  # a coroutine only where a loop runs
+    made = wanted.apply()
+    assert isinstance(made, uuid.UUID)  # likewise
+    return made
+
+
 def _fleet(one: Server, models: int) -> list[Claim]:
     """Have all models due at once, and let the runner of `nightgate up` run them."""
     from prefect import get_client
@@ -91,7 +100,7 @@ def _fleet(one: Server, models: int) -> list[Claim]:
     from benchmarks.standin import standin
 
     names = [f"model-{number}" for number in range(models)]
-    ids = [standin.to_deployment(name=name, parameters={"number": number}, entrypoint_type=EntrypointType.MODULE_PATH).apply()
+    ids = [_deployed(standin.to_deployment(name=name, parameters={"number": number}, entrypoint_type=EntrypointType.MODULE_PATH))
            for number, name in enumerate(names)]
     due = datetime.now(UTC) + timedelta(seconds=5)
     with get_client(sync_client=True) as client:
@@ -106,7 +115,7 @@ def _fleet(one: Server, models: int) -> list[Claim]:
         found = [client.read_flow_run(run.id) for run in runs]
         every = client.read_flow_runs(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=names)), limit=200)
     once = sum(run.run_count == 1 and run.state is not None and run.state.is_completed() for run in found)
-    delays = [(run.start_time - due).total_seconds() for run in found if run.start_time is not None]
+    delays = [run.start_time.timestamp() - due.timestamp() for run in found if run.start_time is not None]
     print(f"{models} models in {time.monotonic() - begin:.0f} s: worst delay {max(delays):.0f} s, runner and runs at most "
           f"{most / 2**20:.0f} MiB", file=sys.stderr)
     return [Claim(f"of {models} models due at once, ran exactly once", once, models, at_least=True),
@@ -154,7 +163,7 @@ def _triggers(one: Server, count: int) -> list[Claim]:
 
     from flows.retraining import retraining
 
-    retraining.to_deployment(name="on-demand").apply()
+    _deployed(retraining.to_deployment(name="on-demand"))
     chance = random.Random(7)
     keys = [str(uuid.UUID(int=chance.getrandbits(128))) for _ in range(round(count * (1 - REPEATED)))]
     asked = keys + chance.sample(keys, count - len(keys))

@@ -1,6 +1,7 @@
 """Approval: a person decides about a run that waits, until its time is over."""
 
 import uuid
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Literal
 from nightgate import registry, releases, runs
 from nightgate.definition.model import Promotion
 from nightgate.errors import UsageError
-from nightgate.records import RunRecord, history, read_record, write_record
+from nightgate.records import WAITS, RunRecord, history, read_record, write_record
 from nightgate.settings import Settings
 
 
@@ -27,14 +28,36 @@ def decide(settings: Settings, model: str, which: str | int | None, verdict: Lit
         _demand(settings, record, verdict)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         outcome: Literal["promoted", "rejected"] = "promoted" if verdict == "approve" else "rejected"
-        decided = replace(record, verdict=outcome, champion=record.run if outcome == "promoted" else record.champion,
-                          decision={**record.decision, outcome: {"by": by, "at": at, "reason": why}},
-                          reason=f"{record.reason} {outcome.capitalize()} by {by}: {why}")
-        if outcome == "promoted":
-            releases.promote(settings, model, record.run, as_of=record.as_of, why=record.reason)
+        said = {"by": by, "at": at, "reason": why}
+        decided = _ended(record, outcome, said)
+        if outcome == "promoted":  # until it serves it waits; `complete` reads who approved, if this is killed
+            write_record(settings.store, replace(record, decision={**record.decision, "approved": said}))
+            releases.promote(settings, model, record.run, as_of=record.as_of, why=decided.reason)
             registry.reconcile(settings, model)
         write_record(settings.store, decided)
         return decided
+
+
+def complete(settings: Settings, model: str) -> list[int]:
+    """Write down that a run was promoted which waits and serves, and return it: who let it serve was killed. The model must be held."""
+    pointer = releases.read_pointer(settings.store, model)
+    if pointer is None:
+        return []
+    served = [record for record in history(settings.store, model) if record.verdict == "waiting" and record.run == pointer.version]
+    for record in served:
+        said = record.decision.get("approved", {"by": "hand", "reason": pointer.why})
+        write_record(settings.store, _ended(record, "promoted", said))
+    return [record.run for record in served]
+
+
+def _ended(record: RunRecord, outcome: Literal["promoted", "rejected"], said: Mapping[str, str]) -> RunRecord:
+    """Return the record of a run about which somebody has decided."""
+    return replace(_told(record, f"{outcome.capitalize()} by {said['by']}: {said['reason']}"), verdict=outcome,
+                   champion=record.run if outcome == "promoted" else record.champion, decision={**record.decision, outcome: said})
+
+
+def _told(record: RunRecord, told: str) -> RunRecord:
+    return replace(record, reason=f"{record.reason.removesuffix(WAITS).rstrip()} {told}")
 
 
 def expire(settings: Settings, model: str) -> list[int]:
@@ -44,8 +67,8 @@ def expire(settings: Settings, model: str) -> list[int]:
         serves = releases.champion_of(settings, model)  # approved, by somebody who was killed before the record was written
         late = [record for record in late if record.run != serves]
     for record in late:
-        told = f"{record.reason} Nobody decided by {until(record):%Y-%m-%d %H:%M} UTC: the champion stays."
-        write_record(settings.store, replace(record, verdict="rejected", reason=told))
+        told = f"Nobody decided by {until(record):%Y-%m-%d %H:%M} UTC: the champion stays."
+        write_record(settings.store, replace(_told(record, told), verdict="rejected"))
     return [record.run for record in late]
 
 

@@ -8,7 +8,7 @@ from scipy.stats import t as student
 
 from nightgate.definition.model import Definition, Metric
 from nightgate.evaluation.metrics import Scored, auc_influence, gain, resampled, value_of
-from nightgate.records import Interval
+from nightgate.records import WAITS, Interval
 from nightgate.wording import figure
 
 BASELINE_LEVEL = 0.025
@@ -109,4 +109,4 @@ def _asked(definition: Definition, decision: Decision) -> Decision:
     """Turn a promotion into a question where the owner wants to be asked."""
     if decision.verdict != "promoted" or not definition.promotion.approve:
         return decision
-    return Decision("waiting", f"{decision.sentence} It waits for approval.", decision.rule, decision.comparison)
+    return Decision("waiting", f"{decision.sentence} {WAITS}", decision.rule, decision.comparison)

@@ -42,6 +42,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
                 for number in approving.expire(settings, model):
                     yield Finding(model, f"Nobody decided about run {number} in time: the champion stays.", True)
                 known = yield from _pointer(settings, model)
+                for number in approving.complete(settings, model) if known else ():
+                    yield Finding(model, f"Run {number} served and was said to wait: its record says now that it was promoted.", True)
                 for told in registry.reconcile(settings, model) if known else ():
                     yield Finding(model, f"MLflow: {told}.", True)
         except ModelBusy:

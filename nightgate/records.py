@@ -14,6 +14,9 @@ KEPT_BY = {"raw": "collect", "features": "engineer"}
 
 LAYOUT = 1
 
+WAITS = "It waits for approval."
+"""How the reason of a run ends that waits for a person; it says something else as soon as somebody has decided."""
+
 Verdict = Literal["promoted", "kept", "stopped", "waiting", "rejected", "rolled_back", "failed"]
 
 

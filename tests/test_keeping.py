@@ -14,10 +14,11 @@ from nightgate import alerts, approving, episodes, retention
 from nightgate.alerts import causes, fresh
 from nightgate.cli.main import main
 from nightgate.definition.loading import definition_path, load_definition
+from nightgate.doctor import examine
 from nightgate.errors import ContractBroken, UsageError
 from nightgate.gauges import HELP, metrics
 from nightgate.records import history, read_record, write_record
-from nightgate.releases import champion_of, point, read_pointer
+from nightgate.releases import champion_of, point, promote, read_pointer
 from nightgate.settings import Settings
 from nightgate.watching import look
 from tests.commands import said, shown
@@ -112,6 +113,29 @@ def test_a_person_decides_with_a_reason_and_is_named(place: Settings) -> None:
 
     assert (record.verdict, champion_of(place, "credit")) == ("promoted", 4)
     assert record.decision["promoted"]["by"] == "ada" and record.decision["promoted"]["at"] and "seen by the board" in record.reason
+
+
+@pytest.mark.parametrize("by", ["approval", "rollback"])
+def test_the_doctor_completes_what_was_killed_after_the_pointer_had_moved(by: str, place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    waiting(place)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("nightgate.registry.reconcile", killed)
+        if by == "approval":
+            approving.decide(place, "credit", 4, "approve", by="ada", why="seen by the board")
+        else:
+            promote(place, "credit", 4, as_of="2026-01-01", why="seen by the board")
+            killed()
+    assert (read_record(place.store, "credit", 4).verdict, champion_of(place, "credit")) == ("waiting", 4)
+
+    found = list(examine(place))
+
+    record = read_record(place.store, "credit", 4)
+    assert (record.verdict, record.champion, record.decision["promoted"]["reason"]) == ("promoted", 4, "seen by the board")
+    assert record.decision["promoted"]["by"] == ("ada" if by == "approval" else "hand") and record.reason.endswith("seen by the board")
+    assert all(each.mended for each in found) and "Run 4 served and was said to wait" in found[0].told and not list(examine(place))
 
 
 @pytest.mark.parametrize("fault", ["late", "no reason", "another champion", "does not wait"])

@@ -71,8 +71,8 @@ def accept(arguments: argparse.Namespace, place: Settings) -> Answer:
     if not arguments.again and not (offered and agreed(f"{told} Run it again now?")):
         return Answer(value, f"{told} Run it again: {again}")
     overrides = [f"{key}={value}" for key, value in record.overrides.items()]
-    return running.run(argparse.Namespace(models=[record.model], all=False, as_of=record.as_of, set=overrides, json=arguments.json,
-                                          reason=f"accepted what run {record.run} saw: {reason.why}"))
+    return running.run(argparse.Namespace(models=[record.model], all=False, as_of=date.fromisoformat(record.as_of), set=overrides,
+                                          json=arguments.json, reason=f"accepted what run {record.run} saw: {reason.why}"))
 
 
 def learn(arguments: argparse.Namespace, place: Settings) -> Answer:

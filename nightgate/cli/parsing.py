@@ -4,6 +4,7 @@ import argparse
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, NoReturn
 
 from nightgate.errors import UsageError
@@ -67,6 +68,14 @@ def amount(text: str, *, least: float, most: float) -> float:
         if least <= float(text) <= most:
             return float(text)
     raise UsageError(f"`{text}` is no number from {least:g} to {most:,g}.", remedy=f"Write it as in `{least:g}`, or more.")
+
+
+def night(text: str) -> date:
+    """Read the date of a night. Raises UsageError for what is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--as-of {text} is no date.", remedy="Write it as in `--as-of 2026-11-20`.") from None
 
 
 def port(text: str, least: int = 1) -> int:

@@ -5,7 +5,7 @@ import sys
 from datetime import date
 from typing import Any
 
-from nightgate.cli.parsing import Answer, Commands, pairs
+from nightgate.cli.parsing import Answer, Commands, night, pairs
 from nightgate.errors import NightgateError, UsageError
 from nightgate.settings import Settings, settings
 
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     parser = commands.add("run", run, "Retrain models now.", "nightgate run credit --as-of 2026-11-20 --set training.seed=7")
     parser.add_argument("models", nargs="*", metavar="MODEL", help="the models' names")
     parser.add_argument("--all", action="store_true", help="all models of the project")
-    parser.add_argument("--as-of", metavar="DATE", help="the night to run, as 2026-11-20; today when absent")
+    parser.add_argument("--as-of", type=night, metavar="DATE", help="the night to run, as 2026-11-20; today when absent")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key for this run only")
     parser.add_argument("--reason", default="", help="why, for the record")
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     names = model_names(place.models) if arguments.all else arguments.models
     if not names:
         raise UsageError("No model is named.", remedy=f"Models here: {', '.join(model_names(place.models)) or 'none'}; or --all.")
-    as_of, overrides = _date(arguments.as_of), pairs(arguments.set)
+    as_of, overrides = arguments.as_of, pairs(arguments.set)
     for name in names:  # what cannot run is said before the first one starts
         load_definition(definition_path(place.models, name), dict(overrides))
     ended = []
@@ -85,12 +85,3 @@ def _show(place: Settings, record: dict[str, Any]) -> None:
     from nightgate.reports.terminal import show
 
     show(summary(RunRecord.from_json(record), ui_address(place)))
-
-
-def _date(text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--as-of {text} is no date.", remedy="Write it as in `--as-of 2026-11-20`.") from None

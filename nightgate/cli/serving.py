@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightgate.cli.parsing import Answer, Commands, amount, port
+from nightgate.cli.parsing import Answer, Commands, amount, night, port
 from nightgate.errors import UsageError
 from nightgate.reports.document import Document, Table
 from nightgate.settings import settings
@@ -36,6 +36,8 @@ def add(commands: Commands) -> None:
     table.add_argument("--input", required=True, help="file, folder or URL")
     table.add_argument("--output", required=True, help="Parquet file, folder ending in / (a file a window), or DATABASE-URL#TABLE")
     table.add_argument("--window", help="what the rows are of, and replace when scored again; the input's name when absent")
+    table.add_argument("--as-of", type=night, metavar="DATE", help="the night that ends the table, from which its freshness is told; "
+                       "the window where that is a date, else today")
     table.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler whose workers reach the store")
     tried = commands.add("canary", canary, "Try another version on live traffic, or show how it does beside the champion.",
                          "nightgate canary credit --share 10")
@@ -86,7 +88,8 @@ def score(arguments: argparse.Namespace) -> Answer:
     place = settings()
     definition_path(place.models, arguments.model)
     output = arguments.output if "://" in arguments.output else str(Path(arguments.output).resolve()) + "/" * arguments.output.endswith("/")
-    made = score_table(place, arguments.model, source=arguments.input, output=output, window=arguments.window, dask=arguments.dask)
+    made = score_table(place, arguments.model, source=arguments.input, output=output, window=arguments.window,
+                       as_of=arguments.as_of, dask=arguments.dask)
     return Answer({"model": arguments.model, **vars(made)}, f"{counted(made.rows, 'row')} scored by run {made.version}: {made.output}")
 
 
@@ -110,7 +113,7 @@ def canary(arguments: argparse.Namespace) -> Answer:
     from nightgate.serving.trials import compared
 
     sides = compared(place, model, found)
-    rows = [[each.role, str(each.version), f"{each.requests:,}", f"{each.rows:,}", "–" if each.mean is None else f"{each.mean:.6g}"]
+    rows = [[each.role, str(each.version or "–"), f"{each.requests:,}", f"{each.rows:,}", "–" if each.mean is None else f"{each.mean:.6g}"]
             for each in sides.sides]
     numbers = ("requests", "rows", "mean prediction")
     return Answer(sides, Document(f"{model}: {found.mode} since {found.since}", sides.sentence,
@@ -129,6 +132,7 @@ def keys(arguments: argparse.Namespace) -> Answer:
         return Answer({"signing_key": str(private), "public_key": str(public), "signed": count},
                       f"{counted(count, 'release')} signed. All are signed with {private} from now on, and must be, where {public} is.\n"
                       "Back the first up, and give it to nobody.")
+    from nightgate.definition.loading import definition_path
     from nightgate.serving import access
 
     if arguments.action == "list":
@@ -144,6 +148,8 @@ def keys(arguments: argparse.Namespace) -> Answer:
         models = tuple(name.strip() for name in arguments.models.split(","))
         if not all(models):
             raise UsageError(f"`{arguments.models}` names no model somewhere.", remedy="Write it as in `--models credit,churn`.")
+        for name in {*models} - {"*", access.ADMIN, *place.store.names("releases")}:
+            definition_path(place.models, name)
         expires = None if arguments.days is None else time.time() + arguments.days * DAY
         key, secret = access.issue(place.access, arguments.consumer, models, expires=expires, rate=arguments.rate)
     value = {"consumer": key.consumer, "id": key.id, "key": secret, "models": list(key.models), "expires": _moment(key.expires)}

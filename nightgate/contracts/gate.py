@@ -55,7 +55,9 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class GateResult:
-    """What a gate found. `failed` counts critical checks, `errored` those that could not run; `kept` names the file of what passed."""
+    """What a gate found. `failed` counts critical checks, `errored` those that could not run; `kept` names the file of what passed.
+    `may_leave_out` is the share of rows that the contract lets be set aside, `not_of_rows` the rules that kept any from being so: these
+    failed, too, or would for the rest, and are not about single rows."""
 
     boundary: str
     success: bool
@@ -68,6 +70,8 @@ class GateResult:
     suite_sha256: str
     results: tuple[CheckResult, ...]
     kept: str | None = None
+    may_leave_out: float = 0.0
+    not_of_rows: tuple[str, ...] = ()
 
 
 def check(suite: Suite, path: Path, *, boundary: str, sensitive: frozenset[str] = frozenset(), identity: str | None = None,
@@ -111,8 +115,8 @@ def _quarantined(data: Opened, suite: Suite, before: GateResult, folder: Path, a
     found, against = before, set[str]()
     strange = {sentence(each): form for each in suite.checks if never_seen(each) and isinstance(form := form_of(each, data), RowRule)}
     while not found.success:
-        failing = {each.place for each in found.results if each.stops} - against
-        against |= failing
+        failing = {each.place: f"{each.sentence}: {each.found}" for each in found.results if each.stops and each.place not in against}
+        against |= failing.keys()
         forms = {sentence(each): form_of(each, data) for each in suite.checks if each.place in against}
         rules = {words: form for words, form in forms.items() if isinstance(form, RowRule)}
         aside = 0
@@ -120,11 +124,12 @@ def _quarantined(data: Opened, suite: Suite, before: GateResult, folder: Path, a
             aside = set_aside(data, {**strange, **rules}, suite.quarantine, folder) or set_aside(data, rules, suite.quarantine, folder)
         if aside == 0:
             discard(folder)
-            return before
+            whole = [each for each in suite.checks if each.place in failing and not isinstance(form_of(each, data), RowRule)]
+            return replace(before, not_of_rows=tuple(failing[each.place] for each in whole))
         found = again(folder / KEPT)
     told = tuple(now if first.success else replace(first, success=True, found=f"{first.found}: set aside")
                  for now, first in zip(found.results, before.results, strict=True))
-    return replace(found, rows=before.rows, quarantined=aside, kept=str(folder / KEPT), results=told)
+    return replace(found, rows=before.rows, quarantined=aside, kept=str(folder / KEPT), results=told, may_leave_out=suite.quarantine)
 
 
 def set_aside(data: Opened, rules: Mapping[str, RowRule], share: float, folder: Path) -> int:
@@ -172,7 +177,8 @@ def _result(suite: Suite, boundary: str, rows: int, results: tuple[CheckResult, 
     errored = sum(bool(each.error) for each in failing)
     ran = sorted(each.place for each in results) == sorted(each.place for each in suite.checks)
     failed = len(failing) - errored + int(not failing and (rows == 0 or not ran))
-    return GateResult(boundary, failed + errored == 0, rows, len(suite.checks), failed, errored, 0, 0.0, suite.sha256, results)
+    return GateResult(boundary, failed + errored == 0, rows, len(suite.checks), failed, errored, 0, 0.0, suite.sha256, results,
+                      may_leave_out=suite.quarantine)
 
 
 def _results(data: Opened, suite: Suite, sensitive: frozenset[str], identity: str | None) -> Iterator[CheckResult]:

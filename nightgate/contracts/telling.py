@@ -30,7 +30,7 @@ def explain(result: GateResult, *, model: str = "") -> tuple[str, str]:
     message = "\n".join([head, *(f"  • {cause}" for cause in [*causes[:SHOWN], *rest, *warnings(result)])])
     file = f"data_contracts/{model}/{result.boundary}.json" if model else "the suite"
     return message, " ".join(["Mend the source and run again; if the data are right, change the rule in", f"{file}.",
-                              *_leaving_out(failed, result.rows, file), *(["Nothing was deployed."] if model else [])])
+                              *_leaving_out(result, failed), *(["Nothing was deployed."] if model else [])])
 
 
 def message(result: GateResult, *, model: str = "") -> str:
@@ -105,9 +105,12 @@ def _missing(found: str) -> set[str | None]:
     return {*found.partition(";")[0].removeprefix("missing ").split(", ")}
 
 
-def _leaving_out(failed: Sequence[CheckResult], rows: int, file: str) -> Iterator[str]:
-    """Yield how the rows could be set aside, where rows alone are what is wrong."""
-    if failed and all(each.unexpected and not each.error and "unique" not in each.type for each in failed):
-        share = math.ceil(round(sum(each.unexpected for each in failed) / rows * 10_000, 6)) / 10_000
-        if share <= 0.1:
+def _leaving_out(result: GateResult, failed: Sequence[CheckResult]) -> Iterator[str]:
+    """Yield how the rows could be set aside, where rows alone are what is wrong, or what kept them from being so."""
+    if result.not_of_rows:
+        rule = result.not_of_rows[0]
+        yield f"No row was set aside, for leaving rows out does not mend this: {rule[:LONGEST]}."
+    elif failed and all(each.unexpected and not each.error and "unique" not in each.type for each in failed):
+        share = math.ceil(round(sum(each.unexpected for each in failed) / result.rows * 10_000, 6)) / 10_000
+        if result.may_leave_out < share <= 0.1:
             yield f"If the rows may be left out, write a share of {share} or more as meta.nightgate.quarantine there."

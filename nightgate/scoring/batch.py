@@ -12,6 +12,8 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date, datetime
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from joblib import Parallel, cpu_count, delayed
 
+from nightgate.addresses import expanded
 from nightgate.ahead import ahead
 from nightgate.contracts.forms import RowRule, Shape
 from nightgate.contracts.gate import GateResult, check
@@ -27,9 +30,10 @@ from nightgate.contracts.suites import Suite, read_suite
 from nightgate.contracts.telling import explain
 from nightgate.datasets import ColumnType
 from nightgate.definition.model import Definition
-from nightgate.errors import ContractBroken, DataUnusable, FileMissing
+from nightgate.errors import ContractBroken, DataUnusable, FileMissing, UsageError
 from nightgate.releases import champion_of
-from nightgate.scoring.destinations import Destination, destination_of
+from nightgate.schedules import today, window_of
+from nightgate.scoring.destinations import Destination, FileOutput, destination_of
 from nightgate.scoring.scorer import Scorer, load_answering, load_scorer
 from nightgate.settings import Settings
 from nightgate.sources import read_chunks
@@ -64,12 +68,13 @@ class Finished:
 
 
 def score(settings: Settings, model: str, *, source: str, output: str | Path, window: str | None = None,
-          dask: str | None = None, show: Shown = lambda _: None) -> Finished:
+          as_of: date | None = None, dask: str | None = None, show: Shown = lambda _: None) -> Finished:
     """Score a table with the champion: entity, event time, prediction, probability, version.
 
     `output` is a Parquet file, a folder (ending in `/`: a file a window), or `<SQLAlchemy URL>#<table>`. What the raw contract
     says of the columns that the model needs is checked first, the predictions contract last; `show` is given both results,
-    whether they pass or not. Raises FileMissing, DataUnusable, ContractBroken and UsageError.
+    whether they pass or not. As in a night, bounds such as `now() - timedelta(hours=3)` count from 00:00 of `as_of`: when absent, of
+    the date that `window` is, else of today. Raises FileMissing, DataUnusable, ContractBroken and UsageError.
     """
     version = champion_of(settings, model)
     if version is None:
@@ -77,6 +82,8 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
     scorer = load_scorer(settings, model, version)
     raw, made = (read_suite(settings.contracts_of(model) / f"{boundary}.json") for boundary in ("raw", "predictions"))
     target = destination_of(settings.root, output, window or Path(source).name)
+    _demand_apart(settings.root, source, target)
+    night = _night(scorer.definition, window, as_of)
     key = f"scoring/{model}/{_work(scorer, settings.root, source, target)}"
     folder, dask = settings.store.folder(key), dask or settings.dask
     given, work = folder / GIVEN, Store(str(folder)) if dask is None else Store(settings.store.address(key))
@@ -84,19 +91,42 @@ def score(settings: Settings, model: str, *, source: str, output: str | Path, wi
     with _alone(folder):
         try:
             rows = _write_typed(scorer, _keys(scorer.definition, raw), settings.root, source, given)
-            _pass(check(for_table(raw, frozenset(pq.read_schema(given).names), rows), given, boundary="raw", sensitive=sensitive),
-                  model, show)
+            _pass(check(for_table(raw, frozenset(pq.read_schema(given).names), rows), given, boundary="raw", sensitive=sensitive,
+                        now=night), model, show)
             work.share(given, GIVEN)
             parts = _write_parts(replace(settings, dask=dask), scorer, work, pq.read_metadata(given).num_row_groups)
             whole = folder / "scored.parquet"
             _written((_decoded(_read(work, part)) for part in parts), whole)
-            _pass(check(for_table(made, frozenset(pq.read_schema(whole).names), rows), whole, boundary="predictions"), model, show)
+            _pass(check(for_table(made, frozenset(pq.read_schema(whole).names), rows), whole, boundary="predictions", now=night),
+                  model, show)
             target.put(whole)
         except DataUnusable:
             _forget(work, folder)  # the same rows would break the same rule
             raise
         _forget(work, folder)
     return Finished(str(target), rows, version, target.window)
+
+
+def _demand_apart(root: Path, source: str, target: Destination) -> None:
+    """Raise UsageError for an output that would replace its input, by whatever name, or be read as input the next time."""
+    text = expanded(source).removeprefix("file://")
+    if not isinstance(target, FileOutput) or "://" in text:
+        return
+    given, aim = root / Path(text).expanduser(), target.path.resolve()
+    for each in filter(Path.exists, {given, *map(Path, glob(str(given), recursive=True))}):  # noqa: PTH207 - the pattern is absolute
+        if each.resolve() in aim.parents or (aim.exists() and aim.samefile(each)):
+            raise UsageError(f"The output {target} is the input, or in its folder.", remedy="Name another place with --output.")
+
+
+def _night(definition: Definition, window: str | None, as_of: date | None) -> datetime:
+    """Return the moment at which a table ends, in the model's time zone: not that of the work, which may be hours or years later."""
+    last = today(definition)
+    if as_of is not None and as_of > last:
+        raise UsageError(f"--as-of {as_of} is in the future.", remedy=f"The last date is today, {last}.")
+    if as_of is None and window is not None:
+        with contextlib.suppress(ValueError):
+            as_of = min(date.fromisoformat(window), last)
+    return window_of(definition, as_of or last).end
 
 
 @contextlib.contextmanager

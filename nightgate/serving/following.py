@@ -100,8 +100,9 @@ class Following:
             pointer = read_pointer(self.settings.store, model)
             trial = read_trial(self.settings.store, model)
         except Exception as error:  # a store may fail in any way; what is loaded keeps serving
-            log.warning("The pointer of %s cannot be read: %s", model, error)
+            self._refuse(model, "pointer", "", f"The pointer of {model} cannot be read", error, now)
             return
+        self.refused.pop((model, "pointer"), None)
         if pointer is None:
             self._retire(self.champions.pop(model, None))
         else:
@@ -127,16 +128,21 @@ class Following:
         try:
             found = load(self.settings, model, version, pointed=digest, allow_code=self.allow_code)
         except Exception as error:  # whatever is wrong with a release: what is loaded keeps serving
-            told = error.message if isinstance(error, NightgateError) else f"{type(error).__name__}: {error}"
-            pause = min(before.pause * 2, LONGEST_PAUSE) if before is not None and before.digest == digest else 1.0
-            if before is None or before.told != told:
-                log.warning("Release %s of %s is refused: %s", version, model, error)
-            self.refused[model, role] = _Refused(digest, told, now + pause, pause)
+            self._refuse(model, role, digest, f"Release {version} of {model} is refused", error, now)
             return None
         self.refused.pop((model, role), None)
         self._retire(held)
         log.info("%s: run %s serves (%s)", model, version, role)
         return found
+
+    def _refuse(self, model: str, role: str, digest: str, what: str, error: Exception, now: float) -> None:
+        """Remember what is wrong, and tell it where it is not what was wrong at the last look."""
+        before = self.refused.get((model, role))
+        told = error.message if isinstance(error, NightgateError) else f"{type(error).__name__}: {error}"
+        pause = min(before.pause * 2, LONGEST_PAUSE) if before is not None and before.digest == digest else 1.0
+        if before is None or before.told != told:
+            log.warning("%s: %s", what, error)
+        self.refused[model, role] = _Refused(digest, told, now + pause, pause)
 
     def _retire(self, live: Live | None) -> None:
         if live is not None:

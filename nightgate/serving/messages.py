@@ -9,6 +9,7 @@ from nightgate.serving.door import LARGEST_BODY, RefusedError, plain
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
+LEFT = "the request did not come whole"
 DESCRIBED = b"inference-header-content-length"
 HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
@@ -31,7 +32,8 @@ def described(headers: Mapping[bytes, bytes]) -> int | None:
 
 
 async def body_of(headers: Mapping[bytes, bytes], receive: Receive, *, binary: bool = False) -> bytes:
-    """Read the body of a request. Raises RefusedError for content that is not JSON, but for `binary`, and where it is too long."""
+    """Read the body of a request. Raises RefusedError for content that is not JSON, but for `binary`, where it is too long, and
+    where its sender left before its end."""
     kind = headers.get(b"content-type", b"application/json")
     if kind != b"application/json" and not binary:
         _refuse_content(kind.decode("latin-1").lower())
@@ -41,12 +43,16 @@ async def body_of(headers: Mapping[bytes, bytes], receive: Receive, *, binary: b
     if not length.isdigit() or int(length) > LARGEST_BODY:
         raise RefusedError([f"the body has more than {LARGEST_BODY:,} bytes"], 413)
     message = await receive()
+    if message["type"] == "http.disconnect":
+        raise RefusedError([LEFT], 408)
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         return body
     parts, size = [body], len(body)
     while message.get("more_body"):
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RefusedError([LEFT], 408)
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > LARGEST_BODY:

@@ -7,16 +7,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nightgate.predictionlog import predictions
+from nightgate.releases import champion_of
 from nightgate.serving.following import Trial
 from nightgate.settings import Settings
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one version answered: `mean` of its probabilities or values, None for several classes or no answer."""
+    """What one version answered; the champion's is the one that serves where none has. `mean` of the probabilities or values is None
+    for several classes or no answer."""
 
     role: str
-    version: int
+    version: int | None
     requests: int
     rows: int
     mean: float | None
@@ -39,7 +41,8 @@ def compared(settings: Settings, model: str, trial: Trial) -> Compared:
         rows = found.filter(pc.equal(found["nightgate_role"], role)) if len(found) else found
         if role == trial.mode and len(rows):
             rows = rows.filter(pc.equal(rows["nightgate_version"], trial.version))
-        version = trial.version if role == trial.mode else int(rows["nightgate_version"][-1].as_py()) if len(rows) else 0
+        version = trial.version if role == trial.mode else int(rows["nightgate_version"][-1].as_py()) if len(rows) \
+            else champion_of(settings, model)
         sides.append(Side(role, version, len(pc.unique(rows["nightgate_request"])) if len(rows) else 0, len(rows), _mean(rows)))
     agreed = _agreed(found, trial) if trial.mode == "shadow" else None
     told = "nothing was answered yet" if not len(found) else "means of different requests differ by chance" if agreed is None \

@@ -268,3 +268,18 @@ def test_a_damaged_night_is_looked_at_everywhere(tmp_path: Path) -> None:
 
     assert (calm.quarantined, damaged.quarantined, narrow.quarantined) == (0, 2, 1)
     assert damaged.success and set(pd.read_parquet(tmp_path / "damaged" / "quarantined.parquet")["x"]) == {2, 50}
+
+
+@pytest.mark.parametrize(("other", "told"), [
+    (expect("table_row_count_to_equal", value=20), "row count to equal value 20: 19"), (expect("column_max_to_be_between", column="x", max_value=30), "largest"),
+    (expect("column_values_to_be_unique", column="y"), "different in every row")], ids=["fails for the rest", "fails too", "about rows, but not single ones"])
+def test_the_rule_that_keeps_rows_from_being_set_aside_is_told(other: dict[str, Any], told: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [*range(19), 50], "y": [*range(18), 17, 17]})
+    of_rows = expect("column_values_to_be_between", column="x", max_value=30)
+
+    def remedy(*rules: dict[str, Any], quarantine: float) -> str:
+        return explain(gated(tmp_path, suite(*rules, quarantine=quarantine), frame, quarantine_to=tmp_path / "aside"))[1]
+
+    assert "write a share of 0.05" in remedy(of_rows, quarantine=0.01)
+    assert "No row was set aside" in remedy(of_rows, other, quarantine=0.1) and "write a share" not in remedy(of_rows, other, quarantine=0.1)
+    assert told in remedy(of_rows, other, quarantine=0.1)

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from nightgate.scoring.batch import score
 from nightgate.scoring.scorer import load_scorer
 from nightgate.settings import Settings
 from nightgate.store import Store
-from tests.projects import SMALL, people, project, run_plainly
+from tests.projects import SMALL, copied, edit_contract, people, project, run_plainly
 
 KINDS = """
 [columns]
@@ -89,6 +90,57 @@ def test_a_table_that_breaks_the_contract_is_not_scored(change: Any, error: type
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "scored.parquet"]
     assert (tmp_path / "scored.parquet").read_text() == "yesterday's"
+
+
+@pytest.fixture(scope="module")
+def fresh(place: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Give the project again, with a contract that wants events of the last three hours of a night."""
+    made = copied(place.root, tmp_path_factory.mktemp("fresh") / "project")
+    edit_contract(made, "raw", {"type": "expect_column_max_to_be_between", "meta": {}, "kwargs": {
+        "column": "asked", "min_value": {"$PARAMETER": "now() - timedelta(hours=3)"}}})
+    return made
+
+
+TODAY = pd.Timestamp.now("UTC").tz_localize(None).normalize()
+LAST_YEAR = pd.Timestamp("2025-05-31")
+
+
+@pytest.mark.parametrize(("night", "asked"), [
+    (TODAY, {}), (TODAY, {"window": "monday"}), (TODAY, {"window": "2100-01-01"}), (LAST_YEAR, {"window": "2025-05-31"}),
+    (LAST_YEAR, {"as_of": date(2025, 5, 31)}), (LAST_YEAR, {"as_of": date(2025, 5, 31), "window": "2025-06-07"})], ids=str)
+def test_freshness_is_told_at_the_night_that_ends_the_table(night: pd.Timestamp, asked: Any, fresh: Settings, tmp_path: Path) -> None:
+    """Whatever the clock says while it is scored."""
+    def scored(hours: int) -> int:
+        frame = applications(600, seed=3)
+        late = night - pd.Timedelta(hours=hours) - frame["asked"].max()
+        frame.assign(asked=frame["asked"] + late).to_csv(tmp_path / "new.csv", index=False)
+        return score(fresh, "credit", source=str(tmp_path / "new.csv"), output=tmp_path / "scored.parquet", **asked).rows
+
+    assert scored(hours=2) == 600
+    with pytest.raises(ContractBroken, match="asked"):
+        scored(hours=4)
+
+
+def test_a_night_of_the_future_cannot_be_scored(place: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="2100-01-01 is in the future"):
+        score(place, "credit", source="data.csv", output=tmp_path / "scored.parquet", as_of=date(2100, 1, 1))
+
+
+@pytest.mark.parametrize(("source", "output"), [
+    ("new.parquet", "new.parquet"), ("new.parquet", "x/../new.parquet"), ("new.parquet", "link.parquet"), ("link.parquet", "new.parquet"),
+    ("new.parquet", "hard.parquet"), ("n*.parquet", "new.parquet"), ("file://new.parquet", "new.parquet"), ("", "scores/"), ("", "new.parquet")])
+def test_a_table_is_not_replaced_by_what_is_said_of_it(source: str, output: str, place: Settings, tmp_path: Path) -> None:
+    applications(50, seed=3).to_parquet(tmp_path / "new.parquet", index=False)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link.parquet").symlink_to(tmp_path / "new.parquet")
+    (tmp_path / "hard.parquet").hardlink_to(tmp_path / "new.parquet")
+    before, scheme = (tmp_path / "new.parquet").read_bytes(), "file://" if source.startswith("file://") else ""
+
+    with pytest.raises(UsageError, match="is the input"):
+        score(place, "credit", source=f"{scheme}{tmp_path}/{source.removeprefix('file://')}", output=f"{tmp_path}/{output}")
+
+    assert (tmp_path / "new.parquet").read_bytes() == before and not (tmp_path / "scores").exists()
+    assert not [*Path(place.store_url, "scoring").glob("*/*")]
 
 
 def test_a_parquet_table_is_scored_alike(place: Settings, tmp_path: Path) -> None:

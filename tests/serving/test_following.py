@@ -134,6 +134,22 @@ def test_a_release_that_is_wrong_is_refused_once_and_the_old_one_keeps_serving(c
     assert not following.refused and following.champions["credit"].version == 1
 
 
+def test_a_pointer_that_cannot_be_read_is_told_once_a_change(place: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    following = Following(place, ["credit"])
+    pointer = read_pointer(place.store, "credit")
+    following.follow()
+
+    for count, content in enumerate((b"{", b'{"version": 9}', None, b"{"), start=1):
+        if content is None:
+            point(place.store, "credit", pointer)
+        else:
+            place.store.write("releases/credit/champion.json", content)
+        for _ in range(5):
+            following.follow()
+        assert warnings(caplog) == min(count, 2) + (count == 4) and following.champions["credit"].version == 1
+        assert (("credit", "pointer") in following.refused) == (content is not None)
+
+
 def test_what_is_mended_serves_after_a_while(place: Settings) -> None:
     following = Following(place, ["credit"])
     following.follow(0.0)

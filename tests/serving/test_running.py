@@ -84,9 +84,19 @@ def test_a_key_that_makes_no_sense_is_refused(words: tuple[str, str], place: Set
     assert (code, told["error"]["kind"], place.access.exists()) == (2, "UsageError", False)
 
 
+@pytest.mark.parametrize(("models", "known"), [("credti", False), ("credit,churn", False), ("credit,admin", True), ("*", True)])
+def test_a_key_names_models_that_there_are(models: str, known: bool, place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = said(capsys, "keys", "issue", "shop", "--models", models)
+
+    assert (code, place.access.exists()) == ((0, True) if known else (2, False))
+    assert known or (told["error"]["kind"] == "FileMissing" and "credit" in told["error"]["remedy"])
+    place.access.unlink(missing_ok=True)
+
+
 def test_a_trial_is_begun_shown_and_ended(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "canary", "credit")[1]["error"]["kind"] == "UsageError"
     begun = said(capsys, "canary", "credit", "--shadow")[1]
+    unasked = said(capsys, "canary", "credit")[1]
     with running(place) as (client, _):
         for _ in range(5):
             client.post(ROW)
@@ -94,6 +104,7 @@ def test_a_trial_is_begun_shown_and_ended(place: Settings, capsys: pytest.Captur
     told = shown(capsys, "canary", "credit")
 
     assert begun == {"model": "credit", "version": 2, "mode": "shadow", "share": 100.0}
+    assert [(each["version"], each["rows"]) for each in unasked["sides"]] == [(1, 0), (2, 0)]
     assert [each["rows"] for each in found["sides"]] == [5, 5] and found["agreed"] == 1.0 and "shadow" in told
     assert said(capsys, "canary", "credit", "--share", "10")[1]["mode"] == "canary"
     assert said(capsys, "canary", "credit", "--stop")[1]["trial"] is None

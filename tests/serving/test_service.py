@@ -1,8 +1,10 @@
 """The service over real HTTP: the same answers as in training, strict requests, and other protocols' clients."""
 
+import contextlib
 import http.client
 import json
 import math
+import re
 import socket
 import struct
 import subprocess
@@ -131,6 +133,36 @@ def test_a_request_without_an_end_is_cut_off(begin: bytes, piece: bytes, client:
             for _ in range(64):
                 asked.sendall(piece)
     assert Client(client.port).post(ROW)[0] == 200
+
+
+PREDICT = b"POST /models/credit/predict HTTP/1.1\r\ncontent-length: 9999\r\n"
+
+
+@pytest.mark.parametrize(("begin", "codes"), [
+    (b"", []), (b"GET /health HTTP/1.1\r\nx: ", [408]), (PREDICT + b"\r\n" + json.dumps(ROW).encode(), [408]),
+    (b"GET /health HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\nx: ", [200, 408]), (PREDICT + b"content-type: text/html\r\n\r\n", [415])],
+    ids=["silent", "head", "body", "second head", "body after its answer"])
+def test_a_request_that_comes_too_slowly_is_ended(begin: bytes, codes: list[int], place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though a byte comes now and then."""
+    monkeypatch.setattr("nightgate.serving.heads.LONGEST_SECONDS", 0.3)
+    answer = b""
+    with running(place) as (client, service), socket.create_connection(("127.0.0.1", client.port), timeout=0.05) as asked:
+        asked.sendall(begin)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200):
+                try:
+                    if not (part := asked.recv(65_536)):
+                        break
+                    answer += part
+                except TimeoutError:
+                    asked.sendall(b" " if begin else b"")
+            else:
+                pytest.fail("it was never ended")
+        assert Client(client.port).post(ROW)[0] == 200
+        counted = service.metrics.text({})
+
+    assert [int(each) for each in re.findall(rb"HTTP/1.1 (\d+)", answer)] == codes
+    assert ('code="408"' in counted) == (begin.startswith(PREDICT + b"\r\n"))
 
 
 @pytest.mark.parametrize(("request_line", "code"), [
