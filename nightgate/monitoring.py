@@ -97,8 +97,11 @@ def _with_labels(settings: Settings, definition: Definition, version: int, as_of
     """Return the rows whose labels are known: those that were asked, or, where too few of these have one yet, the source's newest."""
     rows, odd = kept.rows(), []
     if seen.label is not None and set(definition.entity) <= {*rows.columns}:
-        rows, found = seen.label(rows)
-        odd = [f"{counted(count, 'row')} of labels {what}" for what, count in found.items()]
+        try:
+            rows, found = seen.label(rows)
+            odd = [f"{counted(count, 'row')} of labels {what}" for what, count in found.items()]
+        except (DataUnusable, FileMissing, SourceUnavailable) as error:  # what was asked is compared all the same
+            odd = [f"no label could be read: {error.message}"]
     asked = _judged(rows, kept, definition.target, seen.time)
     if seen.time != AT or (definition.target in rows and rows[definition.target].notna().sum() >= FEWEST):
         return asked, odd
@@ -106,7 +109,7 @@ def _with_labels(settings: Settings, definition: Definition, version: int, as_of
         source, newest = from_source(settings, definition, version, as_of), Kept(definition)
         for batch, predictions in source.blocks():
             newest.add(batch, predictions)
-    except (DataUnusable, SourceUnavailable):
+    except (DataUnusable, FileMissing, SourceUnavailable):
         return asked, odd  # what was asked can be judged without it
     return _judged(newest.rows(), newest, definition.target, source.time), odd
 

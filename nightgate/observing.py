@@ -1,5 +1,6 @@
 """What a model saw: rows with the predictions made for them, from the prediction log or from the source."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -58,8 +59,12 @@ class Observed:
 
 def taken_of(settings: Settings, definition: Definition, as_of: date) -> Dataset:
     """Take the snapshot of a model's source as of a date, its types as the contract has pinned them."""
+    return _snapshot(settings, definition, as_of).dataset
+
+
+def _snapshot(settings: Settings, definition: Definition, as_of: date) -> snapshots.Snapshot:
     raw = read_suite(settings.contracts_of(definition.name) / "raw.json")
-    return snapshots.collect(definition, settings, as_of=as_of, types=raw.columns).dataset
+    return snapshots.collect(definition, settings, as_of=as_of, types=raw.columns)
 
 
 def from_source(settings: Settings, definition: Definition, version: int, as_of: date) -> Observed:
@@ -96,8 +101,9 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
     naive, nobody = end.astimezone(UTC).replace(tzinfo=None), []
     for part in parts():
         if part.answers.num_rows:
-            labels = _labels(settings, definition, version, as_of) if set(definition.entity) & {*part.answers.column_names} else None
-            return from_log(parts, definition, read_manifest(settings.store, definition.name, version), end=naive, labels=labels)
+            seen = from_log(parts, definition, read_manifest(settings.store, definition.name, version), end=naive)
+            label = partial(_label, settings=settings, definition=definition, version=version, as_of=as_of, end=naive)
+            return replace(seen, label=label) if definition.entity else seen
         nobody.append(part.others)
     log = Logged(predictionlog.together([]), predictionlog.together(nobody))
     return replace(from_source(settings, definition, version, as_of or today(definition)), odd=[*_of_requests(log)],
@@ -119,12 +125,21 @@ def _requests(log: Logged, answered: int, end: datetime) -> dict[str, int]:
     return {"answered": answered, **{str(code): count for code, count in log.count("refused", end - timedelta(days=1)).items()}}
 
 
-def _labels(settings: Settings, definition: Definition, version: int, as_of: date | None) -> "pd.DataFrame":
+def _label(rows: "pd.DataFrame", *, settings: Settings, definition: Definition, version: int, as_of: date | None, end: datetime
+           ) -> "tuple[pd.DataFrame, Mapping[str, int]]":
+    """Join the labels that the source has now. Of several for one event its snapshot has kept one: that is told, too."""
+    taken = _snapshot(settings, definition, as_of or today(definition))
+    rows, odd = _labelled(rows, _labels(settings, definition, version, taken.dataset), definition, end)
+    again = {"repeated in the source, of which the newest or the last one counts": taken.duplicates} if taken.duplicates else {}
+    return rows, {**odd, **again}
+
+
+def _labels(settings: Settings, definition: Definition, version: int, taken: Dataset) -> "pd.DataFrame":
     """Return what a label is joined by, the label, and its arrival, of the rows that a version was not trained on."""
     arrived = [definition.source.arrived] if definition.source.arrived else []
     names = [*_keys(definition), definition.target, *arrived]
     trained = read_release(settings, definition.name, version, only=(ROWS,)).training_rows
-    with settings.store.local_copy(taken_of(settings, definition, as_of or today(definition)).uri) as path, pq.ParquetFile(path) as file:
+    with settings.store.local_copy(taken.uri) as path, pq.ParquetFile(path) as file:
         tables = [file.schema_arrow.empty_table().select(names)]
         for batch in file.iter_batches(ROW_GROUP):
             rows = pa.Table.from_batches([batch])
@@ -193,13 +208,27 @@ class _Week:
         rows = rows.set_column(rows.column_names.index(AT), AT, moments)
         for version in pc.unique(rows["nightgate_version"]).to_pylist():
             part = rows.filter(pc.equal(rows["nightgate_version"], version))
-            batch = part.select([*sent, AT]).combine_chunks().to_batches()[0]
+            batch = self._as_read(part.select([*sent, AT]).combine_chunks().to_batches()[0])
             for name in manifest.raw.keys() - {*sent}:  # of which no row of this part has a value
                 batch = batch.append_column(name, pa.nulls(len(batch)))
             made = None
-            if version == manifest.version:
+            if version == manifest.version and all(name in part.column_names and _is_number(part[name]) for name in names):
                 made = np.column_stack([part[name].to_numpy() for name in names]).astype(np.float64)
             yield batch, made[:, 0] if made is not None and len(names) == 1 else made
+
+    def _as_read(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return rows with their texts as the door reads them: without blanks around them, none where one stands for a missing value."""
+        manifest = self.manifest
+        missing = pa.array(["", *json.loads(manifest.definition)["source"]["missing"]], pa.string())
+        for place, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+            if {**manifest.raw, **manifest.keys}.get(name) in ("text", "date") and pa.types.is_string(column.type):
+                text = pc.utf8_trim_whitespace(column)
+                batch = batch.set_column(place, name, pc.if_else(pc.is_in(text, missing), pa.scalar(None, pa.string()), text))
+        return batch
+
+
+def _is_number(column: pa.ChunkedArray) -> bool:
+    return bool(pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
 
 
 def _true(condition: pa.ChunkedArray) -> int:
@@ -232,14 +261,29 @@ def _labelled(rows: "pd.DataFrame", labels: "pd.DataFrame", definition: Definiti
 
     keys, moment, arrived = list(definition.entity), definition.time, definition.source.arrived
     until = None if arrived is None else end
+    rows = rows.drop(columns=definition.target, errors="ignore")
+    numbers = [key for key in keys if pd.api.types.is_numeric_dtype(labels[key])]
+    rows = rows.assign(**{key: pd.to_numeric(rows[key], errors="coerce") for key in numbers})
     if moment is not None and moment in labels and moment in rows:
-        rows = rows.assign(**{moment: pd.to_datetime(rows[moment], errors="coerce", format="ISO8601").astype(labels[moment].dtype)})
+        rows = rows.assign(**{moment: _moments(rows[moment], definition.schedule.timezone).astype(labels[moment].dtype)})
         labels = labels[labels[moment] >= rows[moment].min()] if rows[moment].notna().any() else labels
-        timed = join_labels(rows, labels, keys=[*keys, moment], target=definition.target, arrived=arrived, until=until)
+        timed = join_labels(rows.dropna(subset=[*keys, moment]), labels, keys=[*keys, moment], target=definition.target, arrived=arrived,
+                            until=until)
         if len(timed.rows):
             return rows.merge(timed.rows[[*keys, moment, definition.target]], on=[*keys, moment], how="left"), timed.odd
-    joined = join_labels(rows, labels, keys=keys, target=definition.target, arrived=arrived, until=until)
+    joined = join_labels(rows.dropna(subset=keys), labels, keys=keys, target=definition.target, arrived=arrived, until=until)
     return rows.merge(joined.rows[[*keys, definition.target]], on=keys, how="left"), joined.odd
+
+
+def _moments(values: "pd.Series", zone: str) -> "pd.Series":
+    """Return the moments that texts tell as training would have them: where the model lives, without a zone."""
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return values
+    zoned = values.astype("string").str.fullmatch(r".*:.*(Z|[+-]\d\d(:?\d\d)?)", na=False)
+    aware = pd.to_datetime(values.where(zoned), errors="coerce", format="ISO8601", utc=True).dt.tz_convert(zone).dt.tz_localize(None)
+    return pd.to_datetime(values.mask(zoned), errors="coerce", format="ISO8601").fillna(aware)
 
 
 def batch_of(frame: "pd.DataFrame") -> pa.RecordBatch:

@@ -152,8 +152,12 @@ def _parts(settings: Settings, model: str, first: date, last: date) -> "Iterator
     with contextlib.ExitStack() as held:
         segments: dict[str, BinaryIO] = {}
         for path in segments_of(settings, model):
-            with contextlib.suppress(FileNotFoundError):  # compacted meanwhile
+            try:
                 segments[path.stem] = held.enter_context(path.open("rb"))
+            except FileNotFoundError:  # compacted meanwhile
+                continue
+            except OSError:
+                yield _unreadable(_began(path.stem))
         for day in settings.store.names(f"{FOLDER}/{model}"):
             if (when := _day(day)) is not None and first <= when <= last:
                 for name in settings.store.names(f"{FOLDER}/{model}/{day}"):
@@ -175,10 +179,18 @@ def _of_file(content: bytes, day: date) -> "Iterator[pa.Table]":
     import pyarrow.parquet as pq
 
     try:
-        for batch in pq.ParquetFile(io.BytesIO(content)).iter_batches(ROWS):
+        file = pq.ParquetFile(io.BytesIO(content))
+        ours = "nightgate_role" in file.schema_arrow.names and file.schema_arrow.field("nightgate_at").type == pa.timestamp("us")
+        for batch in file.iter_batches(ROWS) if ours else ():
             yield pa.Table.from_batches([batch])
-    except (pa.ArrowException, OSError):
-        yield _table([_lost("unreadable", datetime.combine(day, datetime.min.time()), 1)], {})
+    except (pa.ArrowException, OSError, KeyError):
+        ours = False
+    if not ours:
+        yield _unreadable(datetime.combine(day, datetime.min.time()))
+
+
+def _unreadable(at: datetime) -> "pa.Table":
+    return _table([_lost("unreadable", at, 1)], {})
 
 
 def _of_segment(file: BinaryIO, name: str) -> "Iterator[pa.Table]":
@@ -195,11 +207,11 @@ def _tables(lines: Iterable[bytes], raw: dict[int, dict[str, str]], *, began: da
         try:
             value = json.loads(line)
             if "raw" in value:
-                raw[value["version"]] = value["raw"]
+                raw[value["version"]] = dict(value["raw"])
                 continue
             rows = [_refused(value)] if "refused" in value else list(_rows(value))
             at = rows[0]["nightgate_at"]
-        except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError):
             torn += bool(line.strip())
             continue
         found.setdefault((at.date().isoformat(), rows[0]["nightgate_version"]), []).extend(rows)
@@ -225,17 +237,19 @@ def _lost(role: str, at: datetime, count: int) -> dict[str, Any]:
 
 def _refused(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"nightgate_at": datetime.fromtimestamp(value["at"], UTC).replace(tzinfo=None), "nightgate_role": "refused",
-            "nightgate_version": 0, "nightgate_status": value["status"], "nightgate_count": value["refused"]}
+            "nightgate_version": 0, "nightgate_status": int(value["status"]), "nightgate_count": int(value["refused"])}
 
 
 def _rows(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     sent = value["sent"]
+    if type(value["version"]) is not int or not all(isinstance(value[name], str) for name in ("request", "role", "consumer")):
+        raise TypeError
     rows = sent["rows"] if set(sent) == {"rows"} and isinstance(sent["rows"], list) else [sent]
     for place, (row, answer) in enumerate(zip(rows, value["answers"], strict=True)):
         many = {f"probability_{name}": share for name, share in answer.pop("probabilities", {}).items()}
-        yield {"nightgate_at": datetime.fromtimestamp(value["at"], UTC).replace(tzinfo=None), "nightgate_request": value["request"],
-               "nightgate_row": place, "nightgate_version": value["version"], "nightgate_consumer": value["consumer"],
-               "nightgate_role": value["role"], **row, **answer, **many}
+        yield {**row, **answer, **many, "nightgate_at": datetime.fromtimestamp(value["at"], UTC).replace(tzinfo=None),
+               "nightgate_request": value["request"], "nightgate_row": place, "nightgate_version": value["version"],
+               "nightgate_consumer": value["consumer"], "nightgate_role": value["role"]}
 
 
 def _table(rows: list[dict[str, Any]], raw: Mapping[str, str]) -> "pa.Table":
@@ -246,7 +260,15 @@ def _table(rows: list[dict[str, Any]], raw: Mapping[str, str]) -> "pa.Table":
              "nightgate_status": pa.int64(), "nightgate_count": pa.int64()}
     columns = {}
     for name in dict.fromkeys(name for row in rows for name in row):
-        kind = types[raw[name]] if name in raw else known.get(name)
-        values = [row.get(name) for row in rows]
-        columns[name] = pa.array([float(value) if kind == pa.float64() and value is not None else value for value in values], kind)
+        columns[name] = _column([row.get(name) for row in rows], types.get(raw.get(name, ""), known.get(name)))
     return pa.table(columns)
+
+
+def _column(values: list[Any], kind: "pa.DataType | None") -> "pa.Array":
+    """Return values of a kind; of another one, which no door lets in, they are texts, so that nobody takes them for what they are not."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowException, OverflowError, UnicodeError):
+        return pa.array([value if value is None else json.dumps(value).strip('"') for value in values], pa.string())

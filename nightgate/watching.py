@@ -11,6 +11,7 @@ from nightgate import episodes
 from nightgate.contracts.gate import GateResult, check
 from nightgate.contracts.inference import drift_contract
 from nightgate.contracts.suites import Suite, parse_suite, read_suite
+from nightgate.contracts.telling import explain
 from nightgate.contracts.writing import as_text
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.drift.policy import TableDrift
@@ -52,7 +53,8 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
                     gate=asdict(gate), requests=monitored.requests,
                     performance={} if monitored.performance is None else asdict(monitored.performance))
     key = episodes.report_key(model, str(as_of))
-    night = replace(episodes.placed(night, before), report=settings.store.address(key))
+    night = episodes.placed(night, before)
+    night = replace(night, report=settings.store.address(key), asks=night.asks and bool(night.causes or not gate.errored))
     settings.store.write(key, html(document(monitored, night, before)).encode())
     episodes.write(settings.store, night)
     return Look(monitored, gate, night, night.asks and not any(each.asks for each in known if each.as_of == night.as_of))
@@ -86,6 +88,9 @@ def let_pass(found: Look) -> dict[str, Any]:
     if night.success:
         return asdict(night)
     causes = [f"{each.column}: {each.why}" for each in found.monitored.compared.found.ranked if each.verdict == "alarm"]
+    if not causes:  # a rule of one's own, or one that could not run
+        told, remedy = explain(found.gate, model=night.model)
+        raise ContractBroken(told, details={"boundary": "drift", "report": night.report}, remedy=remedy)
     since = "Raised now" if night.opened else f"Open since {night.open_since}"
     raise ContractBroken(f"{night.model}: {len(causes)} of {len(night.columns)} columns have changed beyond their limits. {since}.\n"
                          + "\n".join(causes[:TOLD]), details={"boundary": "drift", "report": night.report},

@@ -248,3 +248,67 @@ def test_a_torn_segment_is_told(place: Settings, tmp_path: Path) -> None:
     found = monitor(other, "credit")
 
     assert [each for each in found.odd if "torn" in each] == ["1 line of the prediction log torn: a service was killed, or its disk was full"]
+
+
+def sent(place: Settings, *, id_of: Callable[[int], object] = lambda number: number, **changed: Callable[[str], object]) -> list[str]:
+    """Write 300 answers as a service does, some columns changed; return the ids that were asked for."""
+    frame = people(300, seed=8).assign(asked=pd.Timestamp("2026-06-01"))
+    segment = Segment(place.store.folder("predictionlog") / "credit")
+    manifest = read_manifest(place.store, "credit", 1)
+    at = (datetime.now(UTC) - timedelta(hours=1)).timestamp()
+    for number, row in enumerate(json.loads(frame[["income", "age", "city"]].to_json(orient="records"))):
+        row |= {"asked": "2026-06-01T12:00:00", "id": id_of(number)}
+        row |= {name: change(row[name]) for name, change in changed.items()}
+        line = {"at": at, "request": f"z{number}", "version": 1, "role": "champion", "consumer": "", "sent": row,
+                "answers": [{"prediction": "no", "probability": 0.4}]}
+        segment.append(1, {**manifest.raw, **manifest.keys}, [json.dumps(line).encode(), b"\n"])
+    segment.close()
+    return [*frame["default"]]
+
+
+@pytest.fixture
+def other(place: Settings, tmp_path: Path) -> Settings:
+    found = copied(place.root, tmp_path / "copy")
+    shutil.rmtree(found.store.folder("predictionlog"), ignore_errors=True)
+    return found
+
+
+def test_texts_are_compared_as_the_door_reads_them(other: Settings) -> None:
+    sent(other, city=lambda city: "  " if city == "Chur" else f" {city} ")
+
+    (city,) = (each for each in monitor(other, "credit").compared.found.columns if each.column == "city")
+
+    assert city.verdict == "alarm" and city.why.startswith("missing in")
+
+
+def test_labels_are_joined_by_times_with_a_zone_and_where_only_later_requests_name_the_entity(other: Settings) -> None:
+    labels = sent(other, id_of=lambda number: 30_000 + number if number > 100 else None, asked=lambda when: f"{when}Z")
+    rows = people(300, seed=8).assign(default=labels, id=np.arange(30_000, 30_300), asked="2026-06-01 12:00:00")
+    with (other.root / "data.csv").open("a") as file:
+        rows.to_csv(file, index=False, header=False)
+
+    found = monitor(other, "credit")
+
+    assert found.performance is not None and found.performance.labelled == 199
+
+
+def test_requests_are_compared_where_the_source_is_gone(other: Settings) -> None:
+    sent(other)
+    (other.root / "data.csv").unlink()
+
+    found = monitor(other, "credit")
+
+    assert found.compared.found.rows == 300 and any("no label could be read" in each for each in found.odd)
+    assert [each.verdict for each in found.compared.found.columns if each.column == PERFORMANCE] == ["undecided"]
+
+
+def test_answers_of_another_model_in_the_folder_have_no_prediction_here(other: Settings) -> None:
+    segment = Segment(other.store.folder("predictionlog") / "credit")
+    line = {"at": datetime.now(UTC).timestamp() - 60, "request": "x", "version": 1, "role": "champion", "consumer": "", "sent": {"size": 5},
+            "answers": [{"prediction": 3.5}]}
+    segment.append(1, {"size": "integer"}, [json.dumps(line).encode(), b"\n"])
+    segment.close()
+
+    found = {each.column: each.verdict for each in monitor(other, "credit").compared.found.columns}
+
+    assert found[PREDICTION] == "undecided" and found["size"] == "watch"

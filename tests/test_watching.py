@@ -10,8 +10,9 @@ from nightgate.contracts.great import great_expectations
 from nightgate.contracts.inference import drift_contract
 from nightgate.contracts.suites import parse_suite
 from nightgate.drift.policy import VERDICTS, ColumnDrift, TableDrift
-from nightgate.watching import drift_suite, gate_drift
-from tests.projects import settings_of
+from nightgate.errors import ContractBroken
+from nightgate.watching import drift_suite, gate_drift, let_pass, look
+from tests.projects import edit_contract, project, run_plainly, settings_of
 
 
 def table(*verdicts: str) -> TableDrift:
@@ -57,3 +58,15 @@ def test_the_library_itself_takes_the_suite_and_finds_the_same(tmp_path: Path) -
         "expect_table_row_count_to_be_between": True, "expect_drift_to_raise_no_alarm": False, "expect_drift_to_be_decided": True,
         "expect_drift_to_be_insignificant": False}
     assert parse_suite(drift_contract("credit"), place="drift").checks[1].columns == ("verdict",)
+
+
+def test_a_rule_that_cannot_run_stops_the_night_and_asks_for_no_retraining(tmp_path: Path) -> None:
+    place = project(tmp_path)
+    run_plainly(place)
+    edit_contract(place, "drift", {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "nope"}, "meta": {}})
+
+    found = look(place, "credit")
+
+    assert not found.night.success and not found.asks
+    with pytest.raises(ContractBroken, match="There is no column `nope`"):
+        let_pass(found)

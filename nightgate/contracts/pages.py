@@ -59,7 +59,7 @@ def build(gates: Sequence[Checked], folder: Path) -> Path:
         "class_name": "SiteBuilder", "show_how_to_buttons": False, "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}})
     for name, checked in {_name(each): each for each in gates}.items():  # the last run's version
-        written = [{"type": _type(each), "kwargs": filled(_type(each), each["kwargs"]), "meta": each.get("meta")}
+        written = [{"type": type_of(each), "kwargs": filled(type_of(each), each["kwargs"]), "meta": each.get("meta")}
                    for each in checked.suite["expectations"]]
         context.suites.add(ExpectationSuite(name=name, expectations=written))
     for checked in gates:
@@ -75,17 +75,15 @@ def _one(expectation: Mapping[str, Any], found: Mapping[str, Any]) -> Any:
 
     told: dict[str, Any] = {"element_count": found["evaluated"], "unexpected_count": found["unexpected"],
                             "unexpected_percent": 100 * found["share"], "partial_unexpected_list": list(found["examples"]),
-                            "observed_value": STRUCTURED.get(_type(expectation), found["found"])}
+                            "observed_value": STRUCTURED.get(type_of(expectation), found["found"])}
     return ExpectationValidationResult(
         success=bool(found["success"]), result={} if found["error"] else told,
         meta={"nightgate": {"sentence": found["sentence"], "found": found["found"]}},
-        expectation_config=ExpectationConfiguration(type=_type(expectation), kwargs=filled(_type(expectation), expectation["kwargs"])),
+        expectation_config=ExpectationConfiguration(type=type_of(expectation), kwargs=filled(type_of(expectation), expectation["kwargs"])),
         exception_info={"raised_exception": bool(found["error"]), "exception_traceback": None,
                         "exception_message": found["found"] if found["error"] else None})
 
 
-def _type(expectation: Mapping[str, Any]) -> str:
-    return str(expectation.get("type") or expectation["expectation_type"])
 
 
 def _name(checked: Checked) -> str:

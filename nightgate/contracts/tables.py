@@ -22,7 +22,7 @@ TWINS = 0.03
 FEW_TWINS = 0.001
 MOST_TOGETHER = 4
 PAIR_ROWS = 500
-MOST_PAIRS = 10
+MOST_PAIRS = 60
 PAIR_COLUMNS = 40
 SWAPPED = 0.01
 
@@ -102,7 +102,7 @@ CENT = 0.005
 
 MOST_SUMS = 3
 MOST_DETERMINED = 5
-MOST_PAIRS = 60
+MOST_VALUES = 60
 ROWS_A_VALUE = 20
 """Rows for each value of the determining column, on average, from which what it determines is no accident."""
 
@@ -155,7 +155,7 @@ def _sum(total: str, terms: Mapping[str, int], rows: int) -> Expectation:
 def determined(table: pa.Table, columns: Sequence[Column], limits: Limits) -> Iterator[Expectation]:
     """Yield that a category determines another one, where every value came with one other value alone."""
     distinct = {column.name: pc.count_distinct(table[column.name]).as_py() for column in columns if column.type in ("text", "integer")}
-    few = [name for name, count in distinct.items() if 2 <= count <= MOST_PAIRS and count * ROWS_A_VALUE <= len(table)]
+    few = [name for name, count in distinct.items() if 2 <= count <= MOST_VALUES and count * ROWS_A_VALUE <= len(table)]
     told: set[str] = set()
     for one, other in itertools.permutations(sorted(few, key=lambda name: -distinct[name]), 2):
         if distinct[one] < max(distinct[other], 3) or other in told:

@@ -1,9 +1,11 @@
 """Comparing any files with a reference file: no project, no model."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nightgate.drift.policy import TableDrift, compare
 from nightgate.drift.profile import Every, Profile, of_file, scan, total
@@ -50,9 +52,17 @@ def read_importances(path: Path) -> dict[str, float]:
 
     try:
         if path.suffix.lower() == ".json":
-            return {str(name): float(weight) for name, weight in json.loads(path.read_text(encoding="utf-8")).items()}
+            return {str(name): _weight(weight) for name, weight in json.loads(path.read_text(encoding="utf-8")).items()}
         lines = [line.rsplit(",", 1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return {name.strip().strip('"'): float(weight) for name, weight in lines[0 if is_number(lines[0][-1]) else 1:]}
+        return {name.strip().strip('"'): _weight(weight) for name, weight in lines[0 if is_number(lines[0][-1]) else 1:]}
     except (ValueError, AttributeError, TypeError, IndexError) as error:
         raise DataUnusable(f"{path.name} holds no importances: {str(error)[:200]}",
                            remedy='Write {"income": 0.3, "age": 0.1}, or lines such as income,0.3.') from None
+
+
+def _weight(value: Any) -> float:
+    """Return an importance. One that is infinite, or no number, would leave the limits of all columns without a value."""
+    weight = float(value)
+    if not math.isfinite(weight):
+        raise ValueError(f"{weight} is no importance")
+    return weight

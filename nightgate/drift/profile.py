@@ -1,5 +1,6 @@
 """The profile of a table for drift: a sketch of each column, from one scan that keeps no row, whole or by stretches of time."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +17,7 @@ from nightgate.ahead import ahead
 from nightgate.drift.sketches import Axis, Categories, Numbers, Sketch, axis_of, count, merge
 from nightgate.errors import DataUnusable
 from nightgate.sources.files import own_columns
+from nightgate.wording import named
 
 BATCH = 131_072
 """Rows counted at once: a column of them stays in the processor's cache."""
@@ -78,8 +80,11 @@ def of_file(path: Path) -> Source:
         with pq.ParquetFile(path) as file:
             texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
             groups = file.num_row_groups
+            twice = [name for name, count in Counter(file.schema_arrow.names).items() if count > 1]
     except (ValueError, OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
+    if twice:
+        raise DataUnusable(f"{path.name} has several columns {named(twice)}.", remedy="Give each column a name of its own.")
     return Source(lambda: _batches(path, texts, None), lambda: _sampled(path, groups))
 
 
@@ -101,6 +106,8 @@ def scan(source: Source, axes: Mapping[str, Axis], *, time: str | None = None, e
     for batch in source.batches():
         for number, rows in _stretches(batch, time, every):
             parts.setdefault(number, _Sum()).add(rows, axes, hidden)
+    if parts.keys() == {NO_TIME}:
+        raise DataUnusable(f"No value of `{time}` tells a time.", remedy="Name a column of dates, such as 2026-11-20.")
     return {number: parts[number].profile() for number in sorted(parts)} or {0: Profile(0, {})}
 
 
@@ -150,7 +157,7 @@ def stretch_numbers(batch: pa.RecordBatch, time: str, every: Every) -> NDArray[n
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         import pandas as pd
 
-        moments = pa.array(pd.to_datetime(pd.Series(column.to_pylist()), errors="coerce", utc=True).dt.tz_localize(None))
+        moments = pa.array(pd.to_datetime(pd.Series(column.to_pylist()), errors="coerce", utc=True, format="mixed").dt.tz_localize(None))
     unit, length = _UNITS[every]
     whole = moments.to_numpy(zero_copy_only=False).astype(f"datetime64[{unit}]").astype(np.int64)
     return np.where(whole == NO_TIME, NO_TIME, (whole + 3 * (length == 7)) // length)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nightgate.cli.main import main
@@ -58,12 +60,17 @@ def test_without_time_nothing_is_calibrated(files: Path, capsys: pytest.CaptureF
     (("reference.parquet", "none.csv"), 2, "none.csv"), (("none.parquet", "same.csv"), 2, "none.parquet"), (("empty.csv", "same.csv"), 3, "empty.csv"),
     (("header.csv", "same.csv"), 3, "no rows"), (("reference.parquet", "same.csv", "--time", "when"), 3, "when"), (("reference.parquet", "same.csv", "--importance", "torn.json"), 3, "torn.json"),
     (("reference.parquet", "same.csv", "--importance", "others.json"), 3, "none of the columns"),
+    (("reference.parquet", "same.csv", "--importance", "endless.json"), 3, "endless.json"), (("twice.parquet", "same.csv"), 3, "`income`"),
+    (("towns.csv", "same.csv", "--time", "town"), 3, "tells a time"),
     (("reference.parquet", "same.csv", "--html", "none/x.html"), 2, "x.html"), (("reference.parquet", "torn.parquet"), 3, "torn.parquet")], ids=str)
 def test_what_cannot_be_compared_is_told(files: Path, words: tuple[str, ...], code: int, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(files)
     (files / "empty.csv").write_text("")
     (files / "header.csv").write_text("income,age\n")
     (files / "torn.json").write_text("{")
+    (files / "endless.json").write_text('{"income": Infinity, "age": 0.1}')
+    (files / "towns.csv").write_text("income,town\n1,Bern\n2,Chur\n")
+    pq.write_table(pa.table([[1.0], [2.0]], names=["income", "income"]), files / "twice.parquet")
     (files / "others.json").write_text('{"incom": 0.4}')
     (files / "torn.parquet").write_bytes((files / "other.parquet").read_bytes()[:5_000])
 

@@ -157,7 +157,11 @@ def test_a_segment_of_torn_lines_alone_is_told_when_it_was_begun(tmp_path: Path)
 
 
 @pytest.mark.parametrize("wrong", [b"5", b'"text"', b"[]", b"null", b'{"at": 1e300, "sent": {}, "answers": [{}]}', b'{"sent": {"rows": []}, "answers": []}',
-                                   b'{"at": 1, "request": "x", "version": 1, "consumer": "", "role": "champion", "sent": {"age": 1}, "answers": [5]}', b"\xff"])
+                                   b'{"at": 1, "request": "x", "version": 1, "consumer": "", "role": "champion", "sent": {"age": 1}, "answers": [5]}', b"\xff",
+                                   b'{"at": 1e18, "request": "x", "version": 1, "consumer": "", "role": "champion", "sent": {}, "answers": [{}]}',
+                                   b'{"at": 1, "request": "x", "version": "1", "consumer": "", "role": "champion", "sent": {}, "answers": [{}]}',
+                                   b'{"at": 1, "request": 5, "version": 1, "consumer": "", "role": "champion", "sent": {}, "answers": [{}]}',
+                                   b'{"at": 1, "refused": 3, "status": "a"}', b'{"version": 1, "raw": 5}'])
 def test_a_line_of_something_else_is_torn(wrong: bytes, tmp_path: Path) -> None:
     place = place_of(tmp_path)
     segment = written(place)
@@ -191,6 +195,31 @@ def test_a_file_that_is_none_is_counted_and_a_folder_that_is_no_day_left_alone(t
     found = read(place, "credit", **WHENEVER)
 
     assert len(found.answers) == 20 and found.count("unreadable") == {0: 1}
+
+
+def test_a_table_of_another_program_is_counted_as_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    written(place).close()
+    compact(place, "credit")
+    folder = place.store.folder("predictionlog") / "credit" / "day=2026-11-25"
+    pd.DataFrame({"x": [1]}).to_parquet(folder / "foreign.parquet")
+    pd.DataFrame({"nightgate_at": ["today"], "nightgate_role": ["champion"]}).to_parquet(folder / "texts.parquet")
+
+    found = read(place, "credit", **WHENEVER)
+
+    assert len(found.answers) == 20 and found.count("unreadable") == {0: 2}
+
+
+@pytest.mark.parametrize("wrong", [b'"many"', b"[33]", b"NaN", b"1" + b"0" * 30])
+def test_a_value_of_another_type_than_the_column_is_a_text(wrong: bytes, tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    segment = Segment(place.store.folder("predictionlog") / "credit")
+    segment.append(1, RAW, [line(DAY, "r1")[0].replace(b'"age": 33', b'"age": ' + wrong), b"\n"])
+    segment.close()
+
+    compact(place, "credit")
+
+    assert predictions(place, "credit", **WHENEVER)["age"].to_pylist() == [wrong.decode().strip('"')] * 2
 
 
 def test_a_segment_that_is_compacted_while_the_log_is_read_counts_once(tmp_path: Path) -> None:
