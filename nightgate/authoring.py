@@ -94,9 +94,8 @@ def _made(settings: Settings, wanted: Wanted, provisional: Definition, path: Pat
                   inference.infer_predictions(definition, learnt.target, learnt.classes),
                   inference.infer_metrics(definition), inference.drift_contract(definition.name))
     texts = [definition_text(wanted.name, wanted.source, wanted.target, guesses, salt=salt, privacy=wanted.privacy), *map(as_text, suites)]
-    types = {column.name: column.type for column in snapshot.columns}
     dropped = {**collected.dropped, **({"duplicates": collected.duplicates} if collected.duplicates else {})}
-    return Made(path, tuple(contracts), guesses, snapshot.rows, dropped, learnt.infinite, types), texts
+    return Made(path, tuple(contracts), guesses, snapshot.rows, dropped, learnt.infinite, snapshot.types), texts
 
 
 def _places(settings: Settings, name: str) -> tuple[Path, list[Path]]:
@@ -127,8 +126,7 @@ def _validated(values: dict[str, Any]) -> Definition:
 def _guess(settings: Settings, wanted: Wanted, snapshot: Dataset) -> Guesses:
     with settings.store.local_copy(snapshot.uri) as path, pq.ParquetFile(path) as file:
         table = pa.Table.from_batches([next(file.iter_batches(SAMPLE_ROWS))])
-    types = {column.name: column.type for column in snapshot.columns}
-    return guess(table, types, target=wanted.target, entity=wanted.entity, time=wanted.time, task=wanted.task,
+    return guess(table, snapshot.types, target=wanted.target, entity=wanted.entity, time=wanted.time, task=wanted.task,
                  positive=wanted.positive)
 
 

@@ -32,8 +32,9 @@ class Dataset:
     def from_json(cls, value: dict[str, Any]) -> "Dataset":
         return cls(value["uri"], value["sha256"], value["rows"], tuple(Column(**column) for column in value["columns"]))
 
-    def type_of(self, name: str) -> ColumnType:
-        return next(column.type for column in self.columns if column.name == name)
+    @property
+    def types(self) -> dict[str, ColumnType]:
+        return {column.name: column.type for column in self.columns}
 
     @property
     def names(self) -> tuple[str, ...]:

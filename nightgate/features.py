@@ -100,7 +100,7 @@ def _tables(settings: Settings, snapshot: Dataset) -> Iterator[pa.Table]:
 
 def _engineered(definition: Definition, table: pa.Table, snapshot: Dataset) -> pa.Table:
     """Return the features of one batch; what passes unchanged becomes a frame only when an own function wants it."""
-    types = {column.name: column.type for column in snapshot.columns}
+    types = snapshot.types
     if definition.features.own is not None:
         frame = table.to_pandas()
         _probe(definition, frame.head(PROBE_ROWS), types)
@@ -129,8 +129,7 @@ def _completed(definition: Definition, made: pa.Table, table: pa.Table) -> pa.Ta
 def _columns(definition: Definition, snapshot: Dataset, found: Mapping[str, ColumnType],
              names: list[str]) -> tuple[Column, ...]:
     own = definition.features.own is not None
-    known: dict[str, ColumnType] = {column.name: column.type for column in snapshot.columns}
-    known |= {ROW: "integer", GROUP: "integer"}
+    known: dict[str, ColumnType] = {**snapshot.types, ROW: "integer", GROUP: "integer"}
     return tuple(Column(name, found[name] if name in found and (own or name not in known) else known[name])
                  for name in names)
 

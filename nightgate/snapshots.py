@@ -60,10 +60,6 @@ class Snapshot:
     first: str | None = None
     last: str | None = None
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Snapshot":
-        return cls(**{**value, "dataset": Dataset.from_json(value["dataset"]), "constant": tuple(value["constant"])})
-
 
 @dataclass
 class Tally:

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,9 +89,8 @@ class Store:
                 files.put_file(str(source), path)
                 source.unlink()
             else:
-                target = self.local / key
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _replace(source, target)
+                with _whole(self.local / key) as partial:
+                    shutil.move(source, partial)  # a copy where the two are on different disks
         return self.address(key), digest
 
     def write(self, key: str, content: bytes) -> None:
@@ -100,14 +100,8 @@ class Store:
                 files, path = self._remote(key)
                 files.pipe_file(path, content)
                 return
-            target = self.local / key
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-            try:
+            with _whole(self.local / key) as partial:
                 partial.write_bytes(content)
-                _replace(partial, target)
-            finally:
-                partial.unlink(missing_ok=True)
 
     def write_json(self, key: str, value: Any) -> None:
         self.write(key, json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
@@ -248,19 +242,15 @@ class Store:
                              ) from error
 
 
-def _replace(source: Path, target: Path) -> None:
-    """Put a file in its place for good: content first to the disk, then the name."""
-    with source.open("rb") as file:
-        os.fsync(file.fileno())
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Give a path beside a file's place; what is written there comes into its place for good: content first to the disk, then the name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        source.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            partial.write_bytes(source.read_bytes())
-            partial.replace(target)
-            source.unlink()
-        finally:
-            partial.unlink(missing_ok=True)
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

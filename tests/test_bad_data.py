@@ -128,7 +128,7 @@ def test_mixed_types_stay_text_and_are_refused_where_numbers_were_agreed(tmp_pat
     (tmp_path / "data.csv").write_text("x,y\n1,a\nn/a,b\n3,c\n")
 
     refused(tmp_path, DataUnusable, "`x`: 1 of 3 values are no number, such as 'n/a'", columns={"numeric": ["x"]})
-    assert collected(tmp_path).dataset.type_of("x") == "text"
+    assert collected(tmp_path).dataset.types["x"] == "text"
     assert collected(tmp_path, source={"missing": ["n/a"]}).missing == {"x": 1}
 
 
@@ -155,7 +155,7 @@ def test_a_huge_integer_is_never_rounded(tmp_path: Path, huge: str) -> None:
 def test_unsigned_integers_beyond_64_bits_stay_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": pa.array([1, 2**64 - 1], pa.uint64()), "y": ["a", "b"]}), tmp_path / "data.parquet")
 
-    assert collected(tmp_path, "data.parquet").dataset.type_of("x") == "text"
+    assert collected(tmp_path, "data.parquet").dataset.types["x"] == "text"
 
 
 @pytest.mark.parametrize("wrong", ["2025-02-30", "20251301", "2025-13-01", "32.12.2025", "12/31/2025"])
@@ -173,7 +173,7 @@ def test_dates_out_of_range_are_told_and_far_ones_work(tmp_path: Path) -> None:
 
     snapshot = collected(tmp_path)
 
-    assert snapshot.dataset.type_of("born") == "date"
+    assert snapshot.dataset.types["born"] == "date"
     assert engineer(defined("data.csv"), project(tmp_path), snapshot.dataset).rows == 2
 
 

@@ -90,9 +90,8 @@ def test_types_of_columns_that_pass_stay(tmp_path: Path) -> None:
 
     features = engineer(definition, project(tmp_path), snapshot)
 
-    assert {name: features.type_of(name) for name in ("n", "x", "ok", "kind", "y", "at", "born_year")} == {
-        "n": "integer", "x": "number", "ok": "boolean", "kind": "text", "y": "text", "at": "date",
-        "born_year": "number"}
+    assert features.types.items() >= {"n": "integer", "x": "number", "ok": "boolean", "kind": "text", "y": "text", "at": "date",
+                                      "born_year": "number"}.items()
     assert engineer(definition, project(tmp_path), snapshot) == features
 
 

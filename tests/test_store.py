@@ -130,6 +130,15 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(small_disk: Path) -> No
     assert store.read("pointer") == b"old" and store.names("") == ["pointer"] and len([*small_disk.iterdir()]) == 1
 
 
+def test_a_file_of_another_disk_is_moved_whole(small_disk: Path, tmp_path: Path) -> None:
+    source = file_of(tmp_path, b"content")
+
+    address, _ = Store(str(small_disk)).put_file(source, folder="data", suffix=".bin")
+
+    assert Path(address).read_bytes() == b"content"
+    assert not source.exists() and len([*(small_disk / "data").iterdir()]) == 1
+
+
 def test_a_read_only_disk_is_said_and_still_read(small_disk: Path) -> None:
     store = Store(str(small_disk))
     store.write("pointer", b"old")

@@ -5,6 +5,7 @@ which their values mix is a matter of chance alone. What nights differ by beyond
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -104,14 +105,8 @@ def _lowest(at: int, rows: int, night: int, level: float) -> int | None:
     """
     from scipy.stats import hypergeom
 
-    low, high = -1, rows - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if hypergeom.sf(at, rows + night, night, at + middle + 1) < level:
-            low = middle
-        else:
-            high = middle - 1
-    return None if low < 0 else low
+    rare = bisect_left(range(rows), level, key=lambda j: hypergeom.sf(at, rows + night, night, at + j + 1))
+    return rare - 1 if rare else None
 
 
 def _most_likely(count: int, rows: int) -> float:

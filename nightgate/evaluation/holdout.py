@@ -12,7 +12,7 @@ from nightgate import features
 from nightgate.datasets import ROW, Dataset
 from nightgate.decisions import BASELINE_LEVEL, Comparison, compare
 from nightgate.definition.model import Definition, Metric
-from nightgate.evaluation.metrics import Floats, Scored, blocks_of, measure
+from nightgate.evaluation.metrics import Floats, Scored, blocks_of, measure, score
 from nightgate.evaluation.parts import Importance, Slice, calibration_error, curves, importances, slices
 from nightgate.prediction import CHANGE, predict
 from nightgate.records import Interval
@@ -143,13 +143,11 @@ def _promised(definition: Definition, table: Table, split: Split, challenger: "P
     """Return the metric that a shuffled split of the same size would have shown."""
     from sklearn.base import clone
 
-    from nightgate.training.scores import score
-
     order = np.random.default_rng(definition.training.seed).permutation(len(table.target))
     cut = len(split.train)
     pipeline = clone(challenger).fit(table.frame.iloc[order[:cut]], table.target[order[:cut]])
     prediction = predict(pipeline, table.frame.iloc[order[cut:]], definition.task)
-    return float(score(definition.metric, table.target[order[cut:]], prediction))
+    return score(definition.metric, table.target[order[cut:]], prediction)
 
 
 def predictions_table(table: Table, split: Split, result: Evaluation, before: Sequence[float]) -> "pd.DataFrame":

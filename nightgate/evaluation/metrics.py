@@ -80,6 +80,12 @@ def value_of(metric: Metric, scored: Scored) -> float:
     return float(_COMBINE.get(metric, _first)(_terms(metric, scored).mean(axis=0)))
 
 
+def score(metric: Metric, target: NDArray[np.generic], prediction: Floats) -> float:
+    """Return the figure that candidates are chosen by. `prediction`: (n,) probability of class 1, (n, k) probabilities, or (n,) values."""
+    task: Task = "regression" if metric in METRICS_OF["regression"] else "multiclass" if prediction.ndim == 2 else "binary"
+    return value_of(metric, Scored(task, target, prediction, np.arange(len(target))))
+
+
 def _auc(target: NDArray[np.generic], prediction: Floats) -> float:
     """Return the area under the ROC curve by ranks (Mann & Whitney, 1947); with classes, the mean of one against the rest."""
     if prediction.ndim == 2:

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightgate.definition.model import LOWER_IS_BETTER, Metric, Task
-from nightgate.evaluation.metrics import Floats, Scored, interval
+from nightgate.evaluation.metrics import Floats, Scored, gain, interval, score
 from nightgate.prediction import predict
 from nightgate.records import Interval
-from nightgate.training.scores import score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,14 +82,13 @@ def importances(pipeline: "Pipeline", frame: "pd.DataFrame", target: np.ndarray,
     random = np.random.default_rng(seed)
     rows = np.sort(random.permutation(len(frame))[:SHUFFLED_ROWS])
     frame, target = frame.iloc[rows].reset_index(drop=True), target[rows]
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    whole = sign * score(metric, target, predict(pipeline, frame, task))
+    whole = score(metric, target, predict(pipeline, frame, task))
     losses = np.zeros(frame.shape[1])
     for _ in range(SHUFFLES):
         order = random.permutation(len(frame))
         for place, name in enumerate(frame.columns):
             column = pd.Series(frame[name].array.take(order), index=frame.index)
-            losses[place] += whole - sign * score(metric, target, predict(pipeline, frame.assign(**{name: column}), task))
+            losses[place] += gain(metric, whole, score(metric, target, predict(pipeline, frame.assign(**{name: column}), task)))
     found = [Importance(str(name), float(loss) / SHUFFLES) for name, loss in zip(frame.columns, losses, strict=True)]
     return sorted(found, key=lambda each: -each.loss)
 

@@ -35,10 +35,9 @@ def plot(chart: Plot) -> str:
 
 
 def bars(chart: Bars) -> str:
-    """Return a chart of horizontal bars, with whiskers where intervals are given."""
+    """Return a chart of horizontal bars."""
     height = TOP + ROW * len(chart.values) + 28
-    ends = [*chart.values, 0.0, *(end for interval in chart.intervals for end in interval)]
-    scale = _scale(ends)
+    scale = _scale([*chart.values, 0.0])
     parts = []
     for tick in _ticks(*scale):
         x = _bar_x(tick, scale)
@@ -51,9 +50,6 @@ def bars(chart: Bars) -> str:
         parts.append(f'<text x="{LABEL - 8}" y="{y + 15}" text-anchor="end">{escape(shown)}<title>{escape(label)}</title>'
                      f'</text><rect class="bar" x="{min(zero, end)}" y="{y + 4}" width="{abs(end - zero):.1f}" '
                      f'height="{ROW - 8}"><title>{escape(label)}: {value:.4g}</title></rect>')
-        if chart.intervals:
-            low, high = (_bar_x(bound, scale) for bound in chart.intervals[number])
-            parts.append(f'<line class="whisker" x1="{low}" y1="{y + ROW / 2}" x2="{high}" y2="{y + ROW / 2}"/>')
     return _svg(chart.title, chart.told, height, parts)
 
 

@@ -47,7 +47,7 @@ class Table:
 class Series:
     name: str
     points: Sequence[tuple[float, float]]
-    style: Literal["line", "dots", "steps"] = "line"
+    style: Literal["line", "dots"] = "line"
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,12 @@ class Plot:
 
 @dataclass(frozen=True)
 class Bars:
-    """A bar a label, with an interval where there is one."""
+    """A bar a label."""
 
     title: str
     labels: Sequence[str]
     values: Sequence[float]
     told: str
-    intervals: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ LIGHT = """:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b65
 
 DRAWN = """svg text{fill:var(--soft);font-size:11px}svg .axis{font-size:12px}
 .grid{stroke:var(--line);stroke-width:1}.rule{stroke:var(--soft);stroke-dasharray:4 4}
-.line{fill:none;stroke-width:2}.bar{fill:var(--s0)}.whisker{stroke:var(--ink);stroke-width:1.5}
+.line{fill:none;stroke-width:2}.bar{fill:var(--s0)}
 .line.s0{stroke:var(--s0)}.line.s1{stroke:var(--s1)}.line.s2{stroke:var(--s2)}
 .dot.s0{fill:var(--s0)}.dot.s1{fill:var(--s1)}.dot.s2{fill:var(--s2)}
 svg .key.s0{fill:var(--s0)}svg .key.s1{fill:var(--s1)}svg .key.s2{fill:var(--s2)}"""

@@ -7,7 +7,6 @@ import io
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -53,13 +52,12 @@ def files_of(definition: Definition, settings: Settings, manifest: Manifest, pip
              DOOR: json.dumps(asdict(rules_of(contract, manifest.raw, frozenset(definition.privacy.mask))), ensure_ascii=False).encode()}
     manifest = replace(manifest, trusted=trusted, versions={"python": platform.python_version(), **{
         name: version(name) for name in ("nightgate", "scikit-learn", "numpy")}})
-    with _one_thread(pipeline):
-        expected = predict(pipeline, table.frame.iloc[split.holdout], definition.task)
-        try:
-            found, scorer = _compiled(definition, manifest, pipeline, rows, expected)
-            manifest = replace(manifest, parity=found)
-        except NotCompiled as why:
-            manifest, scorer = replace(manifest, falls_back=str(why)), {}
+    expected = predict(pipeline, table.frame.iloc[split.holdout], definition.task)
+    try:
+        found, scorer = _compiled(definition, manifest, pipeline, rows, expected)
+        manifest = replace(manifest, parity=found)
+    except NotCompiled as why:
+        manifest, scorer = replace(manifest, falls_back=str(why)), {}
     few = rows.slice(0, PROBES)
     return manifest, files | scorer | {PROBED: probes(manifest.raw, few, expected[:PROBES])}
 
@@ -82,20 +80,6 @@ def _stored(pipeline: Pipeline) -> tuple[bytes, list[str]]:
     except Exception as error:  # an estimator may hold anything
         raise DefinitionError(f"The chosen pipeline cannot be written down without code: {users_line(error)}",
                               remedy="Keep open files and connections out of what it learns, or take another estimator.") from error
-
-
-@contextmanager
-def _one_thread(pipeline: Pipeline) -> Iterator[None]:
-    """Let a forest add up its trees in their order: several threads add as they come, which changes the last bits."""
-    model = pipeline.steps[-1][1]
-    threads = getattr(model, "n_jobs", None)
-    if threads is not None:
-        model.n_jobs = 1
-    try:
-        yield
-    finally:
-        if threads is not None:
-            model.n_jobs = threads
 
 
 def _array(values: NDArray[Any]) -> bytes:

@@ -22,13 +22,13 @@ from threadpoolctl import threadpool_limits
 
 from nightgate.definition.model import Candidate, Definition, Metric, Scalar
 from nightgate.errors import DefinitionError, NightgateError
+from nightgate.evaluation.metrics import gain, score
 from nightgate.importing import users_line
 from nightgate.prediction import said
 from nightgate.splits import Fold, Split, folds, holdout_split
 from nightgate.tables import Table
 from nightgate.training.candidates import candidates_of, pipeline
 from nightgate.training.identity import model_sha256
-from nightgate.training.scores import score, signed
 
 RACING_ROWS = 20_000
 FINAL_THREADS = 2
@@ -212,7 +212,7 @@ def _in_order(fitted: Any) -> None:
 
 def _worth(metric: Metric, scores: Sequence[float]) -> float:
     """Return the mean of which more is better; what the order of a sum changes, behind nine digits, makes no difference."""
-    return float(f"{signed(metric, float(np.mean(scores))):.9g}")
+    return float(f"{gain(metric, float(np.mean(scores)), 0.0):.9g}")
 
 
 @contextmanager

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from nightgate.evaluation.metrics import MOST_BLOCKS, Scored, blocks_of, measure, value_of
+from nightgate.evaluation.metrics import MOST_BLOCKS, Scored, blocks_of, measure, score, value_of
 from nightgate.evaluation.parts import calibration_error, curves
-from nightgate.training.scores import score
 
 
 def binary(seed: int = 0, rows: int = 300) -> Scored:

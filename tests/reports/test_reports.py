@@ -21,7 +21,7 @@ WHOLE = Document("<title>", "sub & title", [
     Heading("a <b> heading"), Paragraph("1 < 2"), Callout("kept", "why", "neutral"), Facts([("name", "<value>")]),
     Table(["x", "n"], [["a|b", "1"], ["c", "2"]], frozenset({"n"}), frozenset({1})),
     Side([Plot("P", "x", "y", [Series("one", [(0, 0), (1, 1)]), Series("two", [(0, 1)], "dots")], "told", diagonal=True),
-          Bars("B", ["a", "b"], [1.0, -0.5], "told", [(0.5, 1.5), (-1, 0)])])])
+          Bars("B", ["a", "b"], [1.0, -0.5], "told")])])
 
 
 @pytest.fixture(scope="session")
