@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightgate.contracts.drifting import filled
 from nightgate.contracts.great import great_expectations
+from nightgate.contracts.mistakes import type_of
 from nightgate.contracts.suites import number_of
 
 if TYPE_CHECKING:
