@@ -7,6 +7,7 @@ import os
 import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from textwrap import shorten
 
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
@@ -21,6 +22,8 @@ from nightgate.settings import Settings
 CHANNELS = "NIGHTGATE_ALERTS"
 """Where alerts go, separated by spaces: names of notification blocks such as `slack-webhook/ops`, or Apprise URLs such as
 `mailtos://user:password@host?to=ops@example.com` and `jsons://host/hook`, which need no server."""
+
+LONGEST_TITLE = 80
 
 
 def watch(place: Settings) -> tuple[list[Cause], list[Cause]]:
@@ -43,7 +46,7 @@ def tell(new: Sequence[Cause], channels: Sequence[str]) -> list[Cause]:
         try:
             with block.raise_on_failure():
                 for cause in new:
-                    block.notify(cause.message, subject=f"Nightgate: {cause.message[:80]}")  # type: ignore[unused-coroutine] # none in a loop
+                    block.notify(cause.message, subject=f"Nightgate: {titled(cause)}")  # type: ignore[unused-coroutine] # none in a loop
         except Exception as error:  # a block is anybody's code, and the other channels are to be told
             why = " ".join(without_secrets(str(getattr(error, "log", error)), channel).split())
             name = channel.partition("://")[0]  # what follows may be a token
@@ -52,9 +55,14 @@ def tell(new: Sequence[Cause], channels: Sequence[str]) -> list[Cause]:
     return unheard
 
 
+def titled(cause: Cause) -> str:
+    """Return a message's first sentence, or as many of its words as a title has room for."""
+    return shorten(cause.message.partition(". ")[0], LONGEST_TITLE, placeholder=" …")
+
+
 def _block(channel: str) -> NotificationBlock:
     if "://" in channel:
-        return AppriseNotificationBlock(url=SecretStr(channel))
+        return AppriseNotificationBlock(url=SecretStr(channel), notify_type="warning")
     try:
         block = Block.load(channel)
     except ValueError:

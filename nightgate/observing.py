@@ -25,6 +25,7 @@ from nightgate.drift.profile import Source
 from nightgate.drift.reference import WEEK
 from nightgate.features import identities
 from nightgate.predictionlog import Logged
+from nightgate.records import numbered, run_key
 from nightgate.releases import ROWS, Manifest, read_manifest, read_release
 from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
@@ -98,16 +99,26 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
     end = datetime.now(UTC) if as_of is None else datetime.combine(as_of, time(), ZoneInfo(definition.schedule.timezone))
     until = end + AHEAD if as_of is None else end
     parts = partial(predictionlog.scan, settings, definition.name, start=end - timedelta(days=WEEK), end=until)
-    naive, nobody = end.astimezone(UTC).replace(tzinfo=None), []
+    naive, nobody, early = end.astimezone(UTC).replace(tzinfo=None), [], _early(settings, definition.name)
     for part in parts():
         if part.answers.num_rows:
-            seen = from_log(parts, definition, read_manifest(settings.store, definition.name, version), end=naive)
+            seen = from_log(parts, definition, read_manifest(settings.store, definition.name, version), end=naive, odd=early)
             label = partial(_label, settings=settings, definition=definition, version=version, as_of=as_of, end=naive)
             return replace(seen, label=label) if definition.entity else seen
         nobody.append(part.others)
     log = Logged(predictionlog.together([]), predictionlog.together(nobody))
-    return replace(from_source(settings, definition, version, as_of or today(definition)), odd=[*_of_requests(log)],
+    return replace(from_source(settings, definition, version, as_of or today(definition)), odd=[*early, *_of_requests(log)],
                    requests=_requests(log, 0, naive) if nobody else {})
+
+
+def _early(settings: Settings, model: str) -> list[str]:
+    """Return what is odd about days of the prediction log from before there was anything to ask."""
+    records = (f"{run_key(model, number)}/record.json" for number in numbered(settings.store, f"runs/{model}"))
+    first = next(filter(settings.store.exists, records), None)
+    began = date.min + timedelta(days=1) if first is None else date.fromisoformat(settings.store.read_json(first)["as_of"])
+    early = sorted(str(day) for day in predictionlog.days(settings, model) if day < began - timedelta(days=1))
+    return [f"the prediction log has {counted(len(early), 'day')} from before the first run, as {early[0]}: a clock was wrong, and "
+            "requests of these are not counted"] if early else []
 
 
 def _of_requests(log: Logged) -> Iterator[str]:
@@ -153,14 +164,14 @@ def _keys(definition: Definition) -> list[str]:
 
 
 def from_log(parts: Callable[[], Iterable[Logged]], definition: Definition, manifest: Manifest, *, end: datetime,
-             labels: "pd.DataFrame | None" = None) -> Observed:
+             labels: "pd.DataFrame | None" = None, odd: Sequence[str] = ()) -> Observed:
     """Return what the champion answered in the week before a moment (UTC), by what the prediction log gives part by part.
 
     Rows from after it come from a clock that is wrong, and a request that was logged twice counts once; both are told. With `labels`
     (entity, event time, target, arrival) those that had arrived are joined where the requests name the entity. Nights end at that
-    moment's time of day.
+    moment's time of day. `odd` is told, too.
     """
-    week = _Week(parts, manifest, end)
+    week = _Week(parts, manifest, end, odd)
     label = None if labels is None else partial(_labelled, labels=labels, definition=definition, end=end)
     return Observed(week.blocks, AT, "the prediction log", week.odd, week.requests, label)
 
@@ -168,8 +179,8 @@ def from_log(parts: Callable[[], Iterable[Logged]], definition: Definition, mani
 class _Week:
     """A week of the prediction log, read a part at a time; what was odd, and the requests of its last night, are known afterwards."""
 
-    def __init__(self, parts: Callable[[], Iterable[Logged]], manifest: Manifest, end: datetime) -> None:
-        self.parts, self.manifest, self.end = parts, manifest, end
+    def __init__(self, parts: Callable[[], Iterable[Logged]], manifest: Manifest, end: datetime, early: Sequence[str]) -> None:
+        self.parts, self.manifest, self.end, self.early = parts, manifest, end, early
         self.odd: list[str] = []
         self.requests: dict[str, int] = {}
 
@@ -190,7 +201,7 @@ class _Week:
                 yield from self._answers(rows.filter(pc.equal(rows["nightgate_role"], "champion")))
         log = Logged(predictionlog.together([]), predictionlog.together(others))
         told = {"of a time that has not come: a clock is wrong": ahead, "logged twice": twice}
-        self.odd[:] = [*(f"{counted(count, 'row')} {what}" for what, count in told.items() if count), *_of_requests(log)]
+        self.odd[:] = [*self.early, *(f"{counted(count, 'row')} {what}" for what, count in told.items() if count), *_of_requests(log)]
         self.requests.update(_requests(log, answered, self.end))
 
     def _inside(self, rows: pa.Table) -> pa.Table:

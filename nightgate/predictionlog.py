@@ -115,6 +115,12 @@ def scan(settings: Settings, model: str, *, start: datetime, end: datetime) -> I
             yield _split(inside)
 
 
+def days(settings: Settings, model: str) -> set[date]:
+    """Return the days that a model's log has, as the clocks of its services told them."""
+    files = (_day(name) for name in settings.store.names(f"{FOLDER}/{model}"))
+    return {*filter(None, files), *(_began(path.stem).date() for path in segments_of(settings, model))}
+
+
 def together(tables: "Sequence[pa.Table]") -> "pa.Table":
     """Return parts of the log as one table; a column that has changed its type between versions becomes one of texts."""
     import pyarrow as pa

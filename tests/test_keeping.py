@@ -1,5 +1,6 @@
 """What keeps an installation in order: retention, approval in time, alerts of causes, gauges, the cost of a run."""
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -205,7 +206,9 @@ def test_one_cause_is_one_message_told_once(place: Settings, hook: tuple[str, li
 
     assert code == 1 and len(value["causes"]) == 1 and value["causes"][0]["message"].startswith("credit, loans: ")
     assert "salary" in value["causes"][0]["message"] and [each["new"] for each in again["causes"]] == [False]
-    assert len(hook[1]) == 1 and b"credit, loans" in hook[1][0]
+    assert len(hook[1]) == 1
+    sent = json.loads(hook[1][0])
+    assert sent["title"].startswith("Nightgate: credit, loans: ") and len(sent["title"]) <= 91 and sent["type"] == "warning"
 
 
 def test_a_cause_that_comes_back_is_told_again(place: Settings) -> None:

@@ -18,7 +18,7 @@ from nightgate.drift.policy import PERFORMANCE, PREDICTION
 from nightgate.gauges import metrics
 from nightgate.monitoring import monitor
 from nightgate.observing import AT, from_log
-from nightgate.predictionlog import Logged, segments_of, together
+from nightgate.predictionlog import Logged, compact, segments_of, together
 from nightgate.releases import read_manifest
 from nightgate.scoring.scorer import load_scorer
 from nightgate.segments import Segment
@@ -312,3 +312,13 @@ def test_answers_of_another_model_in_the_folder_have_no_prediction_here(other: S
     found = {each.column: each.verdict for each in monitor(other, "credit").compared.found.columns}
 
     assert found[PREDICTION] == "undecided" and found["size"] == "watch"
+
+
+def test_a_clock_that_stood_before_the_first_run_is_told(place: Settings) -> None:
+    asked(place, [20_000, 20_001], people(2, seed=7).assign(asked=pd.Timestamp("2026-06-01")), ago=timedelta(days=20_000))
+    compact(place, "credit")
+    asked(place, [*range(20_002, 20_300)], people(298, seed=7).assign(asked=pd.Timestamp("2026-06-01")))
+
+    found = monitor(place, "credit")
+
+    assert any(each.startswith("the prediction log has 1 day from before the first run, as 197") for each in found.odd)
