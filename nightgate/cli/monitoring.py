@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
                         "nightgate backtest credit --nights 60", begins="Replaying the nights; each retraining takes its time …")
     stream = commands.add("simulate", simulate, "The same on a stream that drifts for all but the first third of the nights, through the "
                           "real service, its prediction log and monitoring, on an accelerated clock.",
-                          "nightgate simulate credit_applications --nights 60 --drift concept",
+                          "nightgate simulate credit_applications --nights 30 --drift shift",
                           begins="Simulating the nights; each retraining takes its time …")
     stream.add_argument("--drift", choices=("none", "shift", "concept", "category"), default="shift")
     for each in (past, stream):
