@@ -23,7 +23,7 @@ def automate(place: Settings, retraining: UUID) -> str:
     """
     name = automation_of(place.root)
     wanted = AutomationCore(
-        name=name, description="Monitoring asks at most once in a cool-down; a challenger serves only if it is shown to be better.",
+        name=name, description="Monitoring asks ever more rarely while in vain; a challenger serves only if it is shown to be better.",
         trigger=EventTrigger(expect={RETRAINING_ASKED}, match={"prefect.resource.id": "nightgate.model.*"}, posture=Posture.Reactive,
                              threshold=1),
         actions=[RunDeployment(source="selected", deployment_id=retraining,

@@ -53,7 +53,8 @@ def complete(settings: Settings, model: str) -> list[int]:
 def _ended(record: RunRecord, outcome: Literal["promoted", "rejected"], said: Mapping[str, str]) -> RunRecord:
     """Return the record of a run about which somebody has decided."""
     return replace(_told(record, f"{outcome.capitalize()} by {said['by']}: {said['reason']}"), verdict=outcome,
-                   champion=record.run if outcome == "promoted" else record.champion, decision={**record.decision, outcome: said})
+                   champion=record.run if outcome == "promoted" else record.champion,
+                   decision={**{what: each for what, each in record.decision.items() if what != "approved"}, outcome: said})
 
 
 def _told(record: RunRecord, told: str) -> RunRecord:

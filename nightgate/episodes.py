@@ -15,8 +15,8 @@ CLEAN = 3
 LAYOUT = 1
 
 COOL_DOWN = (1, 2, 4, 7)
-"""Nights after an alarm has asked for a retraining in which it asks for no other; the longer, the more often it has asked in vain. What
-has changed is hardly in the first night's data, and where one retraining gains something, the next one may."""
+"""Nights from one asking for a retraining to the next, at least: the more, the more often an alarm has asked in vain. What has changed is
+hardly in the first night's data, and where one retraining gains something, the next one may."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Watched:
     def reason(self) -> str:
         """Why a retraining is asked for, as the run's name has it."""
         columns = [each for each in self.causes if each != PERFORMANCE]
-        return f"drift of {', '.join(columns[:3])}" if columns else "loss of performance"
+        told = [f"drift of {', '.join(columns[:3])}"] if columns else []
+        told += ["loss of performance"] if PERFORMANCE in self.causes else []
+        return " and ".join(told) or "a rule of the drift contract"
 
 
 def of_comparison(found: TableDrift, *, as_of: date, version: int) -> Watched:
@@ -61,17 +63,21 @@ def of_comparison(found: TableDrift, *, as_of: date, version: int) -> Watched:
     return Watched(found.data, str(as_of), version, found.rows, found.calibrated, not causes, columns, causes)
 
 
-def placed(night: Watched, before: Sequence[Watched]) -> Watched:
-    """Return a night with its place after others, oldest first: whether an alarm is open, opens now, and asks for a retraining."""
+def placed(night: Watched, before: Sequence[Watched], *, earlier: Watched | None = None) -> Watched:
+    """Return a night with its place after others, oldest first: whether an alarm is open, opens now, and asks for a retraining.
+
+    `earlier` is what was found of the same date before: the alarm that it raised is not taken back, nor that it has asked.
+    """
+    raised = earlier is not None and (earlier.opened or not earlier.success)
     since, clean, asked = None, 0, list[Watched]()
-    for each in [*before, night]:
-        if not each.success:
+    for each in [*before, replace(night, opened=raised)]:
+        if not each.success or each.opened:
             since, clean = since or each.as_of, 0
         elif each.decided and since is not None:
             clean += 1
             since = None if clean >= CLEAN else since
         asked += [each] if each.asks else []
-    asks = not night.success and not _rests(night, asked, since or night.as_of)
+    asks = (not night.success and not _rests(night, asked, since or night.as_of)) or (earlier is not None and earlier.asks)
     return replace(night, open_since=since, opened=since == night.as_of, asks=asks)
 
 

@@ -77,8 +77,7 @@ def beside(compared: Compared, done: Performance) -> Compared:
         guessed = "" if done.estimated is None else f"; estimated {figure(done.estimated)}"
         row = ColumnDrift(PERFORMANCE, "undecided", 0.0, 0.0, f"{counted(done.labelled, 'new row')} with labels{guessed}; {promised}")
     else:
-        away = abs(done.realised.value - done.promised.value)
-        row = ColumnDrift(PERFORMANCE, "alarm" if done.lost else "quiet", away, done.limit,
+        row = ColumnDrift(PERFORMANCE, "alarm" if done.lost else "quiet", max(0.0, done.worse), done.limit,
                           f"{done.metric} {interval(done.realised)} on {done.labelled:,} rows, {promised}", 1.0)
     return replace(compared, found=replace(compared.found, columns=[*compared.found.columns, row]))
 

@@ -25,7 +25,7 @@ from nightgate.drift.profile import Source
 from nightgate.drift.reference import WEEK
 from nightgate.features import identities
 from nightgate.predictionlog import Logged
-from nightgate.records import numbered, run_key
+from nightgate.records import run_key
 from nightgate.releases import ROWS, Manifest, read_manifest, read_release
 from nightgate.schedules import today
 from nightgate.scoring.scorer import load_scorer
@@ -113,12 +113,13 @@ def observed(settings: Settings, definition: Definition, version: int, as_of: da
 
 def _early(settings: Settings, model: str) -> list[str]:
     """Return what is odd about days of the prediction log from before there was anything to ask."""
-    records = (f"{run_key(model, number)}/record.json" for number in numbered(settings.store, f"runs/{model}"))
-    first = next(filter(settings.store.exists, records), None)
-    began = date.min + timedelta(days=1) if first is None else date.fromisoformat(settings.store.read_json(first)["as_of"])
-    early = sorted(str(day) for day in predictionlog.days(settings, model) if day < began - timedelta(days=1))
-    return [f"the prediction log has {counted(len(early), 'day')} from before the first run, as {early[0]}: a clock was wrong, and "
-            "requests of these are not counted"] if early else []
+    first = f"{run_key(model, 1)}/record.json"
+    if not settings.store.exists(first):
+        return []
+    began = date.fromisoformat(settings.store.read_json(first)["as_of"]) - timedelta(days=1)
+    early = sorted(str(day) for day in predictionlog.days(settings, model) if day < began)
+    return [f"the prediction log has {counted(len(early), 'day')} from before the first run, as {early[0]}: a clock was wrong"] \
+        if early else []
 
 
 def _of_requests(log: Logged) -> Iterator[str]:
@@ -268,13 +269,11 @@ def _labelled(rows: "pd.DataFrame", labels: "pd.DataFrame", definition: Definiti
 
     Return the requests and what was odd about the labels. Labels of events from before the requests are of none of them.
     """
-    import pandas as pd
 
     keys, moment, arrived = list(definition.entity), definition.time, definition.source.arrived
     until = None if arrived is None else end
     rows = rows.drop(columns=definition.target, errors="ignore")
-    numbers = [key for key in keys if pd.api.types.is_numeric_dtype(labels[key])]
-    rows = rows.assign(**{key: pd.to_numeric(rows[key], errors="coerce") for key in numbers})
+    rows = rows.assign(**{key: _as_key(rows[key], labels[key]) for key in keys})
     if moment is not None and moment in labels and moment in rows:
         rows = rows.assign(**{moment: _moments(rows[moment], definition.schedule.timezone).astype(labels[moment].dtype)})
         labels = labels[labels[moment] >= rows[moment].min()] if rows[moment].notna().any() else labels
@@ -286,13 +285,22 @@ def _labelled(rows: "pd.DataFrame", labels: "pd.DataFrame", definition: Definiti
     return rows.merge(joined.rows[[*keys, definition.target]], on=keys, how="left"), joined.odd
 
 
+def _as_key(values: "pd.Series", known: "pd.Series") -> "pd.Series":
+    """Return the entity of requests as labels have it; whole numbers stay whole where some are missing."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(known):
+        return pd.to_numeric(values, errors="coerce", dtype_backend="numpy_nullable")
+    return values.where(values.isna(), values.astype("string")).astype(known.dtype)
+
+
 def _moments(values: "pd.Series", zone: str) -> "pd.Series":
     """Return the moments that texts tell as training would have them: where the model lives, without a zone."""
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(values):
         return values
-    zoned = values.astype("string").str.fullmatch(r".*:.*(Z|[+-]\d\d(:?\d\d)?)", na=False)
+    zoned = values.astype("string").str.fullmatch(r".*[T ].*(Z|[+-]\d\d(:?\d\d)?)", na=False)
     aware = pd.to_datetime(values.where(zoned), errors="coerce", format="ISO8601", utc=True).dt.tz_convert(zone).dt.tz_localize(None)
     return pd.to_datetime(values.mask(zoned), errors="coerce", format="ISO8601").fillna(aware)
 
@@ -318,7 +326,7 @@ class Kept:
             self.predictions.append(predictions)
 
     def rows(self) -> "pd.DataFrame":
-        frame: pd.DataFrame = predictionlog.together(self.columns).to_pandas()
+        frame: pd.DataFrame = predictionlog.together(self.columns).to_pandas(integer_object_nulls=True)
         return frame
 
 

@@ -277,4 +277,5 @@ def _column(values: list[Any], kind: "pa.DataType | None") -> "pa.Array":
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, OverflowError, UnicodeError):
-        return pa.array([value if value is None else json.dumps(value).strip('"') for value in values], pa.string())
+        texts = [value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
+        return pa.array([text if text is None else text.encode("utf-8", "backslashreplace").decode() for text in texts], pa.string())

@@ -90,7 +90,11 @@ class Store:
                 source.unlink()
             else:
                 with _whole(self.local / key) as partial:
-                    shutil.move(source, partial)  # a copy where the two are on different disks
+                    try:
+                        os.link(source, partial)
+                    except OSError:  # another disk, or one without links
+                        shutil.copyfile(source, partial)
+                source.unlink()
         return self.address(key), digest
 
     def write(self, key: str, content: bytes) -> None:

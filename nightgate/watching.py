@@ -53,11 +53,13 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
                     gate=asdict(gate), requests=monitored.requests,
                     performance={} if monitored.performance is None else asdict(monitored.performance))
     key = episodes.report_key(model, str(as_of))
-    night = episodes.placed(night, before)
-    night = replace(night, report=settings.store.address(key), asks=night.asks and bool(night.causes or not gate.errored))
+    earlier = next((each for each in known if each.as_of == night.as_of), None)
+    night = episodes.placed(night, before, earlier=earlier)
+    asked = earlier is not None and earlier.asks
+    night = replace(night, report=settings.store.address(key), asks=asked or (night.asks and bool(night.causes or not gate.errored)))
     settings.store.write(key, html(document(monitored, night, before)).encode())
     episodes.write(settings.store, night)
-    return Look(monitored, gate, night, night.asks and not any(each.asks for each in known if each.as_of == night.as_of))
+    return Look(monitored, gate, night, night.asks and not asked)
 
 
 def drift_suite(settings: Settings, model: str) -> Suite:

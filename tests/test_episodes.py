@@ -1,5 +1,6 @@
 """Nights of monitoring in their order: an alarm opens once, closes after three clean nights, and asks once in a cool-down."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -40,6 +41,28 @@ def test_an_alarm_opens_once_and_closes_after_three_clean_nights(pattern: str, o
     ("!...!!!!!", [0, 4, 5, 7]), ("!.!.!.!", [0, 2, 4]), ("!......!", [0, 7])])
 def test_one_retraining_is_asked_for_in_a_cool_down(pattern: str, asks: list[int]) -> None:
     assert [day for day, night in enumerate(nights(pattern)) if night.asks] == asks
+
+
+def test_a_second_look_at_a_date_takes_no_alarm_back_and_asks_no_second_time() -> None:
+    first = nights("..!")[-1]
+    calm = replace(nights("...")[-1], version=2)
+
+    again = placed(calm, nights(".."), earlier=first)
+    third = placed(calm, nights(".."), earlier=again)
+
+    assert first.opened and first.asks
+    for each in (again, third):
+        assert each.success and each.opened and each.asks and each.open_since == first.as_of
+    assert placed(nights("....")[-1], [*nights(".."), third]).open_since == first.as_of
+
+
+def test_the_reason_names_columns_and_performance() -> None:
+    night = nights("!")[0]
+
+    assert night.reason == "drift of x"
+    assert replace(night, causes=["(performance)", "x"]).reason == "drift of x and loss of performance"
+    assert replace(night, causes=["(performance)"]).reason == "loss of performance"
+    assert replace(night, causes=[]).reason == "a rule of the drift contract"
 
 
 def test_nights_come_back_in_order(tmp_path: object) -> None:

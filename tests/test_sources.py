@@ -104,6 +104,13 @@ def test_the_numbers_of_rows_that_pandas_writes_are_no_column(tmp_path: Path) ->
     assert rows("a.parquet", tmp_path) == [{"n": 2}, {"n": 3}]
 
 
+def test_parquet_with_a_column_twice_is_told(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["n", "n"]), tmp_path / "a.parquet")
+
+    with pytest.raises(DataUnusable, match="cannot be told apart: `n` and `n`"):
+        rows("a.parquet", tmp_path)
+
+
 @pytest.mark.parametrize("data", ["parts", "parts/*.parquet", "parts/1.parquet"])
 def test_parquet_is_read_from_file_folder_and_glob(tmp_path: Path, data: str) -> None:
     (tmp_path / "parts").mkdir()

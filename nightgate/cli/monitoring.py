@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
 
 
 def drift(arguments: argparse.Namespace) -> Answer:
-    """Compare, and answer 3 when a column raises an alarm."""
+    """Compare, and answer 3 when a column raises an alarm, or there are no rows to tell by."""
     from nightgate.reports.drift import table_of, verdict_of
 
     reference, compared, odd = _of_model(arguments) if len(arguments.data) == 1 else (*_of_files(arguments), ())
@@ -54,8 +54,9 @@ def drift(arguments: argparse.Namespace) -> Answer:
         _write(arguments.html, reference, compared)
     parts: list[Part] = [part for each in found for part in (Heading(each.data), verdict_of(each), table_of(each))]
     parts += [Facts([("noticed", each) for each in odd])] if odd else []
+    bad = alarms or not all(each.rows for each in found)
     return Answer({"files": [each.as_json() for each in found]},
-                  Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", parts), 3 if alarms else 0)
+                  Document("Drift", f"{counted(alarms, 'alarm')} in {counted(len(found), 'comparison')}", parts), 3 if bad else 0)
 
 
 def replay(arguments: argparse.Namespace) -> Answer:

@@ -85,8 +85,6 @@ def _one(expectation: Mapping[str, Any], found: Mapping[str, Any]) -> Any:
                         "exception_message": found["found"] if found["error"] else None})
 
 
-
-
 def _name(checked: Checked) -> str:
     return str(checked.suite.get("name") or checked.suite.get("expectation_suite_name") or checked.result["boundary"])
 

@@ -19,10 +19,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gap:
-    """How far two distributions of numbers are apart: the largest difference, the largest above plus the largest below, and how far
-    current values stand from the middle of the reference's ranks, `rank`, and from its ends, `spread`, on average."""
+    """How far two distributions of numbers are apart: the largest difference and whether values went up there, the largest above plus the
+    largest below, and by how much the mean rank among the reference's values, and the ranks' distance from their middle, have changed."""
 
     ks: float
+    upward: bool
     kuiper: float
     rank: "Score"
     spread: "Score"
@@ -39,8 +40,8 @@ class Score:
 def gap(reference: Numbers, current: Numbers) -> Gap:
     """Return the distances of two columns counted over the same bins: Kolmogorov-Smirnov, Kuiper, and two of ranks.
 
-    The mean rank is Mann and Whitney's (1947), less a half; with the ranks' distance from the middle it is the first two components
-    of a smooth test of uniform ranks (Neyman 1937). Neither is ever larger than Kolmogorov-Smirnov's and Kuiper's.
+    The mean rank is Mann and Whitney's (1947), less a half; the distance of ranks from their middle is Ansari and Bradley's (1960). They
+    are never larger than Kolmogorov-Smirnov's and Kuiper's.
     """
     shares = np.cumsum(current.counts) / current.known
     bins = current.bins.astype(np.int64)
@@ -49,7 +50,7 @@ def gap(reference: Numbers, current: Numbers) -> Gap:
     above = float((shares - reference.cumulative[bins + 1]).max())
     below, above = max(below, 0.0), max(above, 0.0)
     first, second = reference.ranks[reference.bins.astype(np.int64)], reference.ranks[bins]
-    return Gap(max(below, above), below + above, _score(first, second, reference, current),
+    return Gap(max(below, above), below >= above, below + above, _score(first, second, reference, current),
                _score(np.abs(2 * first - 1), np.abs(2 * second - 1), reference, current))
 
 

@@ -50,6 +50,7 @@ class Promise:
     scores: Sequence[Sequence[float]]
     means: Sequence[Sequence[float]]
     absolute: Sequence[float] = ()
+    rows: int = 0
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Promise":
@@ -63,11 +64,12 @@ def promise(scored: Scored, metric: Metric, promised: Interval) -> Promise:
         error = prediction - target.astype(np.float64)
         edges, squares = _binned(prediction, error**2)
         _, absolutes = _binned(prediction, np.abs(error))
-        return Promise(scored.task, metric, promised, scored.threshold, [edges], [squares], absolutes)
+        return Promise(scored.task, metric, promised, scored.threshold, [edges], [squares], absolutes, rows=len(target))
     columns = prediction.reshape(len(target), -1)
     labels = [target == (number if prediction.ndim == 2 else 1) for number in range(columns.shape[1])]
     steps = [_isotonic(columns[:, number], label) for number, label in enumerate(labels)]
-    return Promise(scored.task, metric, promised, scored.threshold, [score for score, _ in steps], [mean for _, mean in steps])
+    return Promise(scored.task, metric, promised, scored.threshold, [score for score, _ in steps], [mean for _, mean in steps],
+                   rows=len(target))
 
 
 def estimate(made: Promise, prediction: Floats) -> float | None:
@@ -177,8 +179,8 @@ def join_labels(predictions: pd.DataFrame, labels: pd.DataFrame, *, keys: Sequen
 
 @dataclass(frozen=True)
 class Performance:
-    """A window's performance. `realised` is None without labels enough; `lost`: it is worse than what was promised by more than `limit`,
-    which chance exceeds in `LEVEL` of the windows."""
+    """A window's performance. `realised` is None without labels enough; `lost`: by `worse` it is worse than what was promised, and that is
+    more than `limit`, which chance exceeds in `LEVEL` of the windows."""
 
     metric: Metric
     promised: Interval
@@ -187,6 +189,7 @@ class Performance:
     labelled: int
     rows: int
     lost: bool
+    worse: float = 0.0
     limit: float = 0.0
 
 
@@ -195,13 +198,18 @@ def perform(made: Promise, prediction: Floats, labelled: Scored | None) -> Perfo
     realised, rows = None, 0 if labelled is None else len(labelled.target)
     if labelled is not None and rows >= FEWEST:
         realised = measure(labelled, 0).get(made.metric)
-    worse, limit = (0.0, 0.0) if realised is None else _worse(made, realised)
-    return Performance(made.metric, made.promised, estimate(made, prediction), realised, rows, len(prediction), worse > limit, limit)
+    worse, limit = (0.0, 0.0) if realised is None else _worse(made, realised, rows)
+    return Performance(made.metric, made.promised, estimate(made, prediction), realised, rows, len(prediction), worse > limit, worse,
+                       limit)
 
 
-def _worse(made: Promise, realised: Interval) -> tuple[float, float]:
-    """Return by how much a metric is worse than promised, and how much worse chance makes it: of both their intervals are known."""
+def _worse(made: Promise, realised: Interval, rows: int) -> tuple[float, float]:
+    """Return by how much a metric is worse than promised, and how much worse chance makes it: of both their intervals are known.
+
+    A few rows may agree by chance, so that their interval is too narrow: it counts as what the hold-out's would be on as many.
+    """
     promised, sign = made.promised, -1 if made.metric in LOWER_IS_BETTER else 1
-    halves = (promised.value - promised.low, realised.high - realised.value) if sign > 0 else \
+    before, now = (promised.value - promised.low, realised.high - realised.value) if sign > 0 else \
         (promised.high - promised.value, realised.value - realised.low)
-    return sign * (promised.value - realised.value), float(ndtri(LEVEL) / ndtri(INTERVAL / 2) * np.hypot(*halves))
+    now = max(now, before * float(np.sqrt(made.rows / rows)))
+    return sign * (promised.value - realised.value), float(ndtri(LEVEL) / ndtri(INTERVAL / 2) * np.hypot(before, now))

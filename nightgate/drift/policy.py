@@ -31,9 +31,12 @@ NUMBER_TESTS = 4
 FLOOR, MINOR_FLOOR, MISSING_FLOOR, NEW_FLOOR = 0.05, 0.15, 0.02, 0.005
 """Distances below which a change does not matter, however significant; `MINOR_FLOOR` is of the columns that hardly matter."""
 
+ONE_SIDED = 1.25
+"""Kuiper's distance in those of Kolmogorov and Smirnov up to which values moved to one side."""
+
 RANK_FLOOR, KUIPER_FLOOR, SPREAD_FLOOR = 0.035, 0.07, 0.045
 """The floors of the other tests of numbers. Normal values that move by an eighth of a deviation change KS by 0.05 and their mean rank
-by 0.035; those that spread by a sixth change Kuiper by 0.07 and the spread of their ranks by 0.045."""
+by 0.035; those that spread by 16 % change Kuiper by 0.07 and the distance of their ranks from the middle by 0.045."""
 
 CARRIED = 0.8
 """Share of the importance that the columns which matter carry together."""
@@ -231,11 +234,13 @@ def _numbers(column: Column, before: Numbers, after: Numbers) -> Iterator[_Test]
     found, rows, level = gap(before, after), _worth(before.known, after.known), SHAPE * column.level / NUMBER_TESTS
     chance, scale = ks_limit(level, rows), MINOR_FLOOR / FLOOR if column.minor else 1.0
     infinite = f"; {after.infinite:,} are infinite" if after.infinite else ""
+    one_sided = found.kuiper < ONE_SIDED * found.ks
+    where = f" {'up' if found.upward else 'down'}" if one_sided else ", to both sides or to the middle"
     up, wider = found.rank.change > 0, found.spread.change > 0
     yield _Test(found.ks, column.usual("ks", chance, level), FLOOR * scale,
-                f"{found.ks:.1%} of the values moved {'up' if up else 'down'}{infinite}", chance > UNTOLD)
+                f"{found.ks:.1%} of the values moved {'up' if found.upward else 'down'}{infinite}", chance > UNTOLD)
     yield _Test(found.kuiper, column.usual("kuiper", kuiper_limit(level, rows), level), KUIPER_FLOOR * scale,
-                f"{found.kuiper:.1%} of the values moved, to both sides or to the middle{infinite}")
+                f"{found.kuiper:.1%} of the values moved{where}{infinite}")
     if chance > UNTOLD:  # ranks are as good as normal only in more rows
         return
     yield _Test(abs(found.rank.change), column.usual("rank", _likely(found.rank, level, rows), level), RANK_FLOOR * scale,

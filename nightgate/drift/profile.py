@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nightgate.ahead import ahead
 from nightgate.drift.sketches import Axis, Categories, Numbers, Sketch, axis_of, count, merge
 from nightgate.errors import DataUnusable
-from nightgate.sources.files import own_columns
+from nightgate.sources.files import row_numbers
 from nightgate.wording import named
 
 BATCH = 131_072
@@ -166,7 +166,8 @@ def stretch_numbers(batch: pa.RecordBatch, time: str, every: Every) -> NDArray[n
 def _batches(path: Path, texts: Sequence[str], groups: Sequence[int] | None) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path, pre_buffer=False, read_dictionary=list(texts)) as file:
-            yield from ahead(file.iter_batches(BATCH, row_groups=groups, columns=own_columns(file.schema_arrow)))
+            hidden = row_numbers(file.schema_arrow)
+            yield from ahead(batch.drop_columns(hidden) if hidden else batch for batch in file.iter_batches(BATCH, row_groups=groups))
     except (ValueError, OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
 
@@ -177,7 +178,7 @@ def _sampled(path: Path, groups: int) -> pa.Table:
     parts = [next(_batches(path, (), [group]), None) for group in chosen]
     found = [each for each in parts if each is not None]
     schema = pq.read_schema(path)
-    return pa.Table.from_batches(found) if found else schema.empty_table().select(own_columns(schema))
+    return pa.Table.from_batches(found) if found else schema.empty_table().drop_columns(row_numbers(schema))
 
 
 def _arrow(frame: Any) -> pa.Table:

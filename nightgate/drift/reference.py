@@ -30,7 +30,7 @@ FEWEST_VALUES = 50
 WEEK = 7
 
 LARGER = {"rank": "ks", "spread": "kuiper"}
-"""Of measures that older references lack: one that is never smaller."""
+"""Of measures that older references lack: one whose distances are never smaller."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from fnmatch import fnmatch
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,11 @@ def _demand_apart(root: Path, source: str, target: Destination) -> None:
     if not isinstance(target, FileOutput) or "://" in text:
         return
     given, aim = root / Path(text).expanduser(), target.path.resolve()
-    for each in filter(Path.exists, {given, *map(Path, glob(str(given), recursive=True))}):  # noqa: PTH207 - the pattern is absolute
-        if each.resolve() in aim.parents or (aim.exists() and aim.samefile(each)):
-            raise UsageError(f"The output {target} is the input, or in its folder.", remedy="Name another place with --output.")
+    found = filter(Path.exists, {given, *map(Path, glob(str(given), recursive=True))})  # noqa: PTH207 - the pattern is absolute
+    pattern = str(given)
+    read = fnmatch(str(aim), pattern.replace("**/", "*")) if "**" in pattern else aim.match(pattern)
+    if read or any(each.resolve() in aim.parents or (aim.exists() and aim.samefile(each)) for each in found):
+        raise UsageError(f"The output {target} is the input, or inside it.", remedy="Name another place with --output.")
 
 
 def _night(definition: Definition, window: str | None, as_of: date | None) -> datetime:

@@ -86,6 +86,18 @@ def test_clean_windows_keep_the_promise() -> None:
     assert sum(perform(made, (window := binary(1_000, seed)).prediction, window).lost for seed in range(2, 102)) <= 1
 
 
+@pytest.mark.parametrize("metric", METRICS_OF["binary"])
+def test_a_hundred_labels_of_a_clean_window_raise_no_alarm(metric: Metric) -> None:
+    def rare(rows: int, seed: int) -> Scored:
+        random = np.random.default_rng(seed)
+        target = random.random(rows) < 0.1
+        return Scored("binary", target.astype(int), 1 / (1 + np.exp(2 - random.normal(2 * target, 1))), np.arange(rows))
+
+    made = promised(rare(1_000, 1), metric)
+
+    assert sum(perform(made, (window := rare(100, seed)).prediction, window).lost for seed in range(2, 102)) <= 3
+
+
 def test_labels_are_joined_however_they_come() -> None:
     predictions = pd.DataFrame({"id": [1, 2, 3, 4, 5, 5], "prediction": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
     labels = pd.DataFrame([(1, "no", 1), (2, "no", 1), (2, "yes", 3), (3, "no", 2), (3, "yes", 2), (4, "no", 2), (4, "no", 2), (5, "yes", 9), (6, "no", 1),
