@@ -31,6 +31,9 @@ from nightgate.wording import counted, figure, interval
 PROFILE, PROMISE = "profile.json.gz", "promise.json"
 """What a run writes for monitoring, beside its record."""
 
+ASKED = {"asked for more than once": "for an entity that was asked for again", "not there yet": "whose label is not there yet"}
+"""What is odd about requests, where the rest is about labels."""
+
 
 @dataclass(frozen=True)
 class Monitored:
@@ -98,7 +101,8 @@ def _with_labels(settings: Settings, definition: Definition, version: int, as_of
     if seen.label is not None and set(definition.entity) <= {*rows.columns}:
         try:
             rows, found = seen.label(rows)
-            odd = [f"{counted(count, 'row')} of labels {what}" for what, count in found.items()]
+            odd = [f"{counted(count, 'request')} {ASKED[what]}" if what in ASKED else f"{counted(count, 'row')} of labels {what}"
+                   for what, count in found.items()]
         except (DataUnusable, FileMissing, SourceUnavailable) as error:  # what was asked is compared all the same
             odd = [f"no label could be read: {error.message}"]
     asked = _judged(rows, kept, definition.target, seen.time)

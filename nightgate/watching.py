@@ -94,7 +94,8 @@ def let_pass(found: Look) -> dict[str, Any]:
         told, remedy = explain(found.gate, model=night.model)
         raise ContractBroken(told, details={"boundary": "drift", "report": night.report}, remedy=remedy)
     since = "Raised now" if night.opened else f"Open since {night.open_since}"
-    raise ContractBroken(f"{night.model}: {len(causes)} of {len(night.columns)} columns have changed beyond their limits. {since}.\n"
-                         + "\n".join(causes[:TOLD]), details={"boundary": "drift", "report": night.report},
+    beyond = f"{len(causes)} of {len(night.columns)} are beyond their limits (columns, prediction, performance)"
+    raise ContractBroken("\n".join([f"{night.model}: {beyond}. {since}.", *causes[:TOLD]]),
+                         details={"boundary": "drift", "report": night.report},
                          remedy=f"{night.report} shows them. Look at the source; `nightgate run {night.model}` learns from the data as "
                                 f"they are now; data_contracts/{night.model}/drift.json can spare a column.")

@@ -1,5 +1,7 @@
 """Artifacts: what people see in the Prefect UI, under keys that start with the model's name."""
 
+from pathlib import Path
+
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from nightgate.contracts.gate import GateResult
@@ -7,6 +9,11 @@ from nightgate.decisions import Decision
 from nightgate.nights import Night
 from nightgate.records import RunRecord
 from nightgate.reports.writing import Documents
+
+
+def link(address: str, *, key: str, text: str) -> None:
+    """Show where a page is; one on this machine as a file, which a path would make a page of Prefect's server."""
+    create_link_artifact(address if "://" in address else Path(address).absolute().as_uri(), key=key, link_text=text)
 
 
 def gate(about: str, result: GateResult, told: str) -> None:
@@ -40,7 +47,7 @@ def documents(night: Night, written: Documents) -> None:
     """Show report and model card as Markdown, and link the file."""
     create_markdown_artifact(written.report_markdown, key=_key(night.run.model, "report"), description=f"Run {night.run.run}")
     create_markdown_artifact(written.card, key=_key(night.run.model, "card"), description=f"Model card, run {night.run.run}")
-    create_link_artifact(written.report_address, key=_key(night.run.model, "report-file"), link_text=f"Report of run {night.run.run}")
+    link(written.report_address, key=_key(night.run.model, "report-file"), text=f"Report of run {night.run.run}")
 
 
 def _key(*parts: str) -> str:

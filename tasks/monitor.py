@@ -3,7 +3,7 @@
 from datetime import date
 
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
 from nightgate import watching
@@ -23,7 +23,7 @@ def look(place: Settings, model: str, as_of: date | None) -> Look:
              "why": each.why} for each in table.ranked]
     key = f"{model}-drift".replace("_", "-")
     create_table_artifact(rows, key=key, description=f"{table.alarm} columns raise an alarm.")
-    create_link_artifact(str(found.night.report), key=f"{key}-report", link_text=f"Monitoring of {model}, {found.night.as_of}")
+    artifacts.link(str(found.night.report), key=f"{key}-report", text=f"Monitoring of {model}, {found.night.as_of}")
     artifacts.gate(f"{model}-gate", found.gate, message(found.gate, model=model))
     return found
 

@@ -113,7 +113,7 @@ def test_labels_that_have_come_are_joined_by_entity(place: Settings) -> None:
     found, odd = verdicts(place, table, twice)
 
     assert found[PERFORMANCE] == "quiet" and verdicts(place, table, wrong)[0][PERFORMANCE] == "alarm"
-    assert odd == ["3 rows of labels contradicting each other", "2 rows of labels repeated", "2 rows of labels for unknown entities", "1 row of labels not there yet"]
+    assert odd == ["3 rows of labels contradicting each other", "2 rows of labels repeated", "2 rows of labels for unknown entities", "1 request whose label is not there yet"]
 
 
 def test_wrong_clocks_and_lines_written_twice_are_told(place: Settings) -> None:
@@ -182,7 +182,7 @@ def test_where_too_few_labels_have_come_the_newest_of_the_source_tell(place: Set
 
     found = monitor(place, "credit")
 
-    assert found.told == "the prediction log" and "300 rows of labels not there yet" in found.odd
+    assert found.told == "the prediction log" and "300 requests whose label is not there yet" in found.odd
     assert found.performance is not None and found.performance.labelled > 100
 
 

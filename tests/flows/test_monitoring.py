@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import Artifact
 
 from flows.monitoring import monitoring
 from flows.scoring import scoring
@@ -24,9 +25,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> 
     return made
 
 
-def descriptions(key: str) -> list[str]:
+def artifacts(key: str) -> list[Artifact]:
     with get_client(sync_client=True) as client:
-        return [str(each.description) for each in client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))]
+        return client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+
+
+def descriptions(key: str) -> list[str]:
+    return [str(each.description) for each in artifacts(key)]
 
 
 def test_drift_is_shown_and_ends_the_flow_as_failed(place: Settings) -> None:
@@ -39,6 +44,8 @@ def test_drift_is_shown_and_ends_the_flow_as_failed(place: Settings) -> None:
         monitoring("loans")
 
     assert sorted(descriptions("loans-drift")) == ["0 columns raise an alarm.", "2 columns raise an alarm."]
+    page = f"(file://{place.root}/.nightgate/monitoring/loans/"
+    assert all(page in str(each.data) for each in artifacts("loans-drift-report"))
     stopped, passed = sorted(descriptions("loans-gate-drift"))
     assert stopped.startswith("Gate **drift** STOPPED") and passed.startswith("Gate **drift** passed")
 
