@@ -92,7 +92,7 @@ def test_every_example_of_the_documentation_works(up: Up) -> None:
     assert json.loads(shown[0]["data"])[0]["verdict"] in told
     asked = {"a new laboratory", "the warehouse has loaded"}
     until(lambda: asked <= {record.trigger for record in history(up.store, "breast_cancer")})
-    logged = up.bash('curl -sf -u "$PREFECT_API_AUTH_STRING" -X POST $API/logs/filter -H "Content-Type: application/json" -d "{}"')
+    logged = up.bash('curl -sf --retry 5 -u "$PREFECT_API_AUTH_STRING" -X POST $API/logs/filter -H "Content-Type: application/json" -d "{}"')
     assert "gate-raw: 106 checks held on 569 rows" in logged, "what the stages say is not in the run's log"
 
 
