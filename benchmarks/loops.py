@@ -19,7 +19,7 @@ from benchmarks.claims import Claim, report
 from benchmarks.real_data import data_folder
 from nightgate.authoring import Wanted, make
 from nightgate.backtesting import SCHEDULES, Backtest, Outcome, backtest
-from nightgate.definition.model import LOWER_IS_BETTER
+from nightgate.evaluation.metrics import gain
 from nightgate.settings import Settings
 
 NIGHTS = 60
@@ -77,7 +77,6 @@ def _replayed(stream: Stream, data: Path, nights: int, schedules: tuple[str, ...
 
 
 def _claims(stream: Stream, found: Backtest) -> Iterator[Claim]:
-    sign = -1.0 if found.metric in LOWER_IS_BETTER else 1.0
     outcomes = {each.schedule: each for each in found.outcomes}
     for each in found.outcomes:
         print(f"# {stream.name}, {each.schedule}: {found.metric} {_value(each):.4f}, {each.retrainings} retrainings, "
@@ -85,8 +84,8 @@ def _claims(stream: Stream, found: Backtest) -> Iterator[Claim]:
     loop = outcomes.pop("on drift")
     nearest = min(outcomes.values(), key=lambda each: (abs(each.promotions - loop.promotions), -each.promotions))
     for other in {"never": outcomes["never"], "weekly": outcomes["weekly"], nearest.schedule: nearest}.values():
-        gain = sign * (_value(loop) - _value(other)) / (abs(_value(other)) or 1.0)
-        yield Claim(f"gain of the closed loop over {other.schedule}, share of its {found.metric}, {stream.name}", gain, 0.0, at_least=True)
+        yield Claim(f"gain of the closed loop over {other.schedule}, share of its {found.metric}, {stream.name}",
+                    float(gain(found.metric, _value(loop), _value(other))) / (abs(_value(other)) or 1.0), 0.0, at_least=True)
 
 
 def _value(outcome: Outcome) -> float:

@@ -82,7 +82,7 @@ def backtest(settings: Settings, model: str, *, nights: int, schedules: Sequence
     """Replay the last nights whose labels are known. Raises UsageError for a model without event time, and DataUnusable."""
     definition = load_definition(definition_path(settings.models, model))
     for schedule in schedules:
-        every(schedule)
+        nights_between(schedule)
     if definition.time is None:
         raise UsageError(f"{model} has no event time: its nights cannot be told apart.", remedy="Name its `time` in the definition.")
     history = _history(settings, definition)
@@ -96,8 +96,8 @@ def backtest(settings: Settings, model: str, *, nights: int, schedules: Sequence
     return Backtest(model, definition.metric, [str(day) for day in days], outcomes)
 
 
-def every(schedule: str) -> int | None:
-    """Return how many nights are between a schedule's retrainings, None where it has none. Raises UsageError for one that is none."""
+def nights_between(schedule: str) -> int | None:
+    """Return every how many nights a schedule retrains, None where no number tells. Raises UsageError for what is no schedule."""
     fixed = {"never": None, "on drift": None, "nightly": 1, "weekly": WEEK}
     if schedule in fixed:
         return fixed[schedule]
@@ -134,7 +134,7 @@ class Replay:
         return self.outcome.nights[-1]
 
     def _is_due(self, number: int) -> bool:
-        nights = every(self.outcome.schedule)
+        nights = nights_between(self.outcome.schedule)
         return (nights is not None and number % nights == 0) or champion_of(self.place, self.definition.name) is None
 
     def _retrain(self, day: date) -> None:

@@ -66,7 +66,8 @@ def of_comparison(found: TableDrift, *, as_of: date, version: int) -> Watched:
 def placed(night: Watched, before: Sequence[Watched], *, earlier: Watched | None = None) -> Watched:
     """Return a night with its place after others, oldest first: whether an alarm is open, opens now, and asks for a retraining.
 
-    `earlier` is what was found of the same date before: the alarm that it raised is not taken back, nor that it has asked.
+    `earlier` is what was found of the same date before: the alarm that it raised is not taken back, nor that it has asked. A rule that
+    could not run asks for nothing: no retraining would mend it.
     """
     raised = earlier is not None and (earlier.opened or not earlier.success)
     since, clean, asked = None, 0, list[Watched]()
@@ -77,8 +78,8 @@ def placed(night: Watched, before: Sequence[Watched], *, earlier: Watched | None
             clean += 1
             since = None if clean >= CLEAN else since
         asked += [each] if each.asks else []
-    asks = (not night.success and not _rests(night, asked, since or night.as_of)) or (earlier is not None and earlier.asks)
-    return replace(night, open_since=since, opened=since == night.as_of, asks=asks)
+    asks = not night.success and bool(night.causes or not night.gate.get("errored")) and not _rests(night, asked, since or night.as_of)
+    return replace(night, open_since=since, opened=since == night.as_of, asks=asks or (earlier is not None and earlier.asks))
 
 
 def _rests(night: Watched, asked: Sequence[Watched], since: str) -> bool:

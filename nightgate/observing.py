@@ -182,6 +182,8 @@ class _Week:
 
     def __init__(self, parts: Callable[[], Iterable[Logged]], manifest: Manifest, end: datetime, early: Sequence[str]) -> None:
         self.parts, self.manifest, self.end, self.early = parts, manifest, end, early
+        self.missing = pa.array(["", *json.loads(manifest.definition)["source"]["missing"]], pa.string())
+        self.texts = {name for name, kind in {**manifest.raw, **manifest.keys}.items() if kind in ("text", "date")}
         self.odd: list[str] = []
         self.requests: dict[str, int] = {}
 
@@ -230,12 +232,10 @@ class _Week:
 
     def _as_read(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return rows with their texts as the door reads them: without blanks around them, none where one stands for a missing value."""
-        manifest = self.manifest
-        missing = pa.array(["", *json.loads(manifest.definition)["source"]["missing"]], pa.string())
         for place, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
-            if {**manifest.raw, **manifest.keys}.get(name) in ("text", "date") and pa.types.is_string(column.type):
+            if name in self.texts and pa.types.is_string(column.type):
                 text = pc.utf8_trim_whitespace(column)
-                batch = batch.set_column(place, name, pc.if_else(pc.is_in(text, missing), pa.scalar(None, pa.string()), text))
+                batch = batch.set_column(place, name, pc.if_else(pc.is_in(text, self.missing), pa.scalar(None, pa.string()), text))
         return batch
 
 
@@ -269,7 +269,6 @@ def _labelled(rows: "pd.DataFrame", labels: "pd.DataFrame", definition: Definiti
 
     Return the requests and what was odd about the labels. Labels of events from before the requests are of none of them.
     """
-
     keys, moment, arrived = list(definition.entity), definition.time, definition.source.arrived
     until = None if arrived is None else end
     rows = rows.drop(columns=definition.target, errors="ignore")

@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nightgate.backtesting import Backtest, Outcome, Replay, every
+from nightgate.backtesting import Backtest, Outcome, Replay, nights_between
 from nightgate.definition.loading import definition_path, load_definition
 from nightgate.definition.model import Definition
 from nightgate.errors import NotVerified, UsageError
@@ -58,22 +58,20 @@ def simulate(settings: Settings, model: str, *, nights: int, drift: str, schedul
         raise UsageError(f"{model} reads {data}{'' if definition.time else ' without event time'}, no stream that can be made to drift.",
                          remedy="`nightgate backtest` replays a model's own data.")
     for schedule in schedules:
-        every(schedule)
+        nights_between(schedule)
     days = [(until or today(definition)) - timedelta(days=back) for back in range(nights, 0, -1)]
-    drifts, history = days[nights // 3], pd.DataFrame()
-    outcomes = []
+    drifts = days[nights // 3]
+    drifting = f"{data}{'&' if '?' in data else '?'}drift={drift}&drift_from={drifts}"
+    history, outcomes = _requests(definition, drifting, settings.root, days), []
     for schedule in schedules:
         with tempfile.TemporaryDirectory(prefix="nightgate-") as folder:
             root = Path(folder)
             shutil.copytree(settings.models, root / "models")
             shutil.copytree(settings.contracts_of(model), root / "data_contracts" / model)
             path = definition_path(root / "models", model)
-            drifting = f"{data}{'&' if '?' in data else '?'}drift={drift}&drift_from={drifts}"
             path.write_text(path.read_text(encoding="utf-8").replace(data, drifting), encoding="utf-8")
             place = Settings(root, str(root / "store"), f"sqlite:///{root / 'registry.db'}", root / "keys.json")
-            definition = load_definition(path)
-            history = _requests(definition, root, days)
-            outcomes.append(_through_the_service(place, definition, history, Outcome(schedule), days))
+            outcomes.append(_through_the_service(place, load_definition(path), history, Outcome(schedule), days))
     return Backtest(model, definition.metric, [str(day) for day in days], outcomes, _told(definition, history, drift, drifts))
 
 
@@ -96,11 +94,12 @@ def _through_the_service(place: Settings, definition: Definition, history: pd.Da
     return found
 
 
-def _requests(definition: Definition, root: Path, days: Sequence[date]) -> pd.DataFrame:
-    """Return the rows of days as the stream gives them, each with what nobody knew then: its label."""
+def _requests(definition: Definition, drifting: str, root: Path, days: Sequence[date]) -> pd.DataFrame:
+    """Return the rows of days as the drifting stream gives them, each with what nobody knew then: its label."""
+    source = definition.source.model_copy(update={"data": drifting})
     zone = ZoneInfo(definition.schedule.timezone)
     start, end = (datetime.combine(day, time_of_day(), zone) for day in (days[0], days[-1] + timedelta(days=1)))
-    found: pd.DataFrame = pa.concat_tables(read_chunks(definition.source, root, start=start, end=end)).to_pandas()
+    found: pd.DataFrame = pa.concat_tables(read_chunks(source, root, start=start, end=end)).to_pandas()
     return found
 
 

@@ -54,12 +54,10 @@ def look(settings: Settings, model: str, *, as_of: date | None = None, seen: Obs
                     performance={} if monitored.performance is None else asdict(monitored.performance))
     key = episodes.report_key(model, str(as_of))
     earlier = next((each for each in known if each.as_of == night.as_of), None)
-    night = episodes.placed(night, before, earlier=earlier)
-    asked = earlier is not None and earlier.asks
-    night = replace(night, report=settings.store.address(key), asks=asked or (night.asks and bool(night.causes or not gate.errored)))
+    night = replace(episodes.placed(night, before, earlier=earlier), report=settings.store.address(key))
     settings.store.write(key, html(document(monitored, night, before)).encode())
     episodes.write(settings.store, night)
-    return Look(monitored, gate, night, night.asks and not asked)
+    return Look(monitored, gate, night, night.asks and not (earlier is not None and earlier.asks))
 
 
 def drift_suite(settings: Settings, model: str) -> Suite:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from nightgate.definition.model import LOWER_IS_BETTER, Metric, Task
-from nightgate.evaluation.metrics import Scored, measure
+from nightgate.drift import policy
+from nightgate.evaluation.metrics import Scored, gain, measure
 from nightgate.records import Interval
 
 FEWEST = 100
 """Held-out rows from which a calibrator is learnt; rows with labels from which realised metrics are told."""
 
-LEVEL = 0.0025
+LEVEL = policy.LEVEL / 2
 """Chance that a window's metric is told to be worse than promised where it is not: half of what a night's columns have."""
 
 INTERVAL = 0.05
@@ -208,8 +209,8 @@ def _worse(made: Promise, realised: Interval, rows: int) -> tuple[float, float]:
 
     A few rows may agree by chance, so that their interval is too narrow: it counts as what the hold-out's would be on as many.
     """
-    promised, sign = made.promised, -1 if made.metric in LOWER_IS_BETTER else 1
-    before, now = (promised.value - promised.low, realised.high - realised.value) if sign > 0 else \
-        (promised.high - promised.value, realised.value - realised.low)
+    promised = made.promised
+    before, now = (promised.high - promised.value, realised.value - realised.low) if made.metric in LOWER_IS_BETTER else \
+        (promised.value - promised.low, realised.high - realised.value)
     now = max(now, before * float(np.sqrt(made.rows / rows)))
-    return sign * (promised.value - realised.value), float(ndtri(LEVEL) / ndtri(INTERVAL / 2) * np.hypot(before, now))
+    return float(gain(made.metric, promised.value, realised.value)), float(ndtri(LEVEL) / ndtri(INTERVAL / 2) * np.hypot(before, now))

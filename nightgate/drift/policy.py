@@ -234,11 +234,11 @@ def _numbers(column: Column, before: Numbers, after: Numbers) -> Iterator[_Test]
     found, rows, level = gap(before, after), _worth(before.known, after.known), SHAPE * column.level / NUMBER_TESTS
     chance, scale = ks_limit(level, rows), MINOR_FLOOR / FLOOR if column.minor else 1.0
     infinite = f"; {after.infinite:,} are infinite" if after.infinite else ""
-    one_sided = found.kuiper < ONE_SIDED * found.ks
-    where = f" {'up' if found.upward else 'down'}" if one_sided else ", to both sides or to the middle"
+    way = "up" if found.upward else "down"
+    where = f" {way}" if found.kuiper < ONE_SIDED * found.ks else ", to both sides or to the middle"
     up, wider = found.rank.change > 0, found.spread.change > 0
     yield _Test(found.ks, column.usual("ks", chance, level), FLOOR * scale,
-                f"{found.ks:.1%} of the values moved {'up' if found.upward else 'down'}{infinite}", chance > UNTOLD)
+                f"{found.ks:.1%} of the values moved {way}{infinite}", chance > UNTOLD)
     yield _Test(found.kuiper, column.usual("kuiper", kuiper_limit(level, rows), level), KUIPER_FLOOR * scale,
                 f"{found.kuiper:.1%} of the values moved{where}{infinite}")
     if chance > UNTOLD:  # ranks are as good as normal only in more rows

@@ -167,7 +167,7 @@ def _batches(path: Path, texts: Sequence[str], groups: Sequence[int] | None) -> 
     try:
         with pq.ParquetFile(path, pre_buffer=False, read_dictionary=list(texts)) as file:
             hidden = row_numbers(file.schema_arrow)
-            yield from ahead(batch.drop_columns(hidden) if hidden else batch for batch in file.iter_batches(BATCH, row_groups=groups))
+            yield from ahead(batch.drop_columns(hidden) for batch in file.iter_batches(BATCH, row_groups=groups))
     except (ValueError, OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
 

@@ -48,7 +48,8 @@ def shares(answer: dict[str, Any]) -> list[float]:
     return [each["probability"] for each in answer["predictions"]]
 
 
-def test_drift_asks_for_a_retraining_that_is_promoted_on_evidence_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> None:
+def test_drift_asks_for_a_retraining_that_is_promoted_on_evidence_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str,
+                                                                               empty_server: None) -> None:
     before = dated([world(3_000, 0, other=False)])
     place = project(tmp_path, before, time="asked")
     for boundary in ("raw", "features", "predictions"):  # the source's owner has said that the change is real

@@ -143,7 +143,7 @@ def test_a_server_that_dies_is_told_in_a_sentence_and_the_night_runs_again(tmp_p
     assert (again, record["run"], record["verdict"]) == (0, 2, "promoted")
 
 
-def test_deploy_pause_and_resume_change_what_the_server_has(place: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_deploy_pause_and_resume_change_what_the_server_has(place: Settings, empty_server: None, capsys: pytest.CaptureFixture[str]) -> None:
     code, told = ended(capsys, "deploy")
     paused, resumed = (json.loads(ended(capsys, word, "credit", "--json")[1]) for word in ("pause", "resume"))
 
